@@ -1,0 +1,63 @@
+"""JAX, evaluated eagerly, with 64-bit numbers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from rnnbp.backends import Backend, installed_version
+from rnnbp.errors import UserError
+from rnnbp.numerics import Array, HostArray, Namespace
+
+
+class JaxBackend(Backend):
+    """jax arrays. 64-bit numbers are switched on here; where $JAX_ENABLE_X64 says no they are refused, not narrowed."""
+
+    name = "jax"
+
+    @classmethod
+    def available(cls) -> str | None:
+        return None if cls.version() else "JAX is not installed: pip install jax (or rnnbp[jax])"
+
+    @classmethod
+    def version(cls) -> str | None:
+        return installed_version("jax")
+
+    @classmethod
+    def devices(cls) -> tuple[str, ...]:
+        if cls.version() is None:
+            return ()
+        import jax
+
+        return tuple(f"{d.platform}:{d.id}" for d in jax.devices())
+
+    def _namespace(self) -> Namespace:
+        import jax
+
+        if os.environ.get("JAX_ENABLE_X64", "1").lower() not in ("0", "false", "no", "off"):
+            jax.config.update("jax_enable_x64", True)
+        return jax.numpy
+
+    def asarray(self, x: Any, dtype: str | None = None) -> Array:
+        import jax
+
+        self.require_dtype(dtype)
+        host = np.asarray(x, dtype=dtype)
+        if host.dtype.name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+            raise UserError(
+                f"backend jax has 64-bit numbers switched off and would narrow {host.dtype} in silence: "
+                "unset JAX_ENABLE_X64, or use dtype float32"
+            )
+        chosen = [d for d in jax.devices() if f"{d.platform}:{d.id}" == self.device]
+        return jax.device_put(jax.numpy.asarray(host), chosen[0] if chosen else None)
+
+    def to_numpy(self, x: Array) -> HostArray:
+        return np.asarray(x)
+
+    def synchronize(self) -> None:
+        import jax
+
+        jax.effects_barrier()
+        jax.block_until_ready(jax.device_put(0.0) + 0)  # one device runs its work in order

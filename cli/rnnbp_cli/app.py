@@ -1,0 +1,18 @@
+"""The Typer app: one module per command."""
+
+from __future__ import annotations
+
+import typer
+
+from rnnbp_cli.backends import backends
+from rnnbp_cli.cells import cells
+
+app = typer.Typer(
+    help="Recurrent cells whose backward passes are derived by hand: check, train and time them on any array backend.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (backends, cells):
+    app.command()(command)

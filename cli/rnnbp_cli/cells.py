@@ -1,0 +1,53 @@
+"""`rnnbp cells`: every cell that can be named, built in or from a plugin."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Annotated, Any
+
+import typer
+
+from rnnbp_cli.options import JsonOption, print_json
+
+
+def cells(
+    input: Annotated[int, typer.Option(min=1, help="Input size I for the parameter count.")] = 65,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden size H for the parameter count.")] = 128,
+    json: JsonOption = False,
+) -> None:
+    """List the cells: parameters and their number for a size, where each comes from, and what is broken."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rnnbp.registry import CELLS
+
+    rows = [_row(entry, input, hidden) for entry in CELLS.candidates]
+    if json:
+        print_json(rows)
+        return
+    table = Table("cell", "states", "parameters", f"count (I={input}, H={hidden})", "from", "note")
+    for row in rows:
+        shapes = "  ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in row["parameters"].items())
+        count = f"{row['count']:,}" if row["count"] else "–"
+        table.add_row(
+            row["name"], ", ".join(row["states"]), shapes, count, row["distribution"], escape(row["error"] or "")
+        )
+    Console().print(table)
+
+
+def _row(entry: Any, input_size: int, hidden_size: int) -> dict[str, Any]:
+    from rnnbp.errors import UserError
+    from rnnbp.registry import CELLS, distribution
+
+    row: dict[str, Any] = {"name": entry.name, "distribution": distribution(entry), "error": None}
+    row |= {"states": [], "parameters": {}, "count": 0}
+    if CELLS[entry.name] != entry:
+        return row | {"error": f"hidden: the name belongs to {distribution(CELLS[entry.name])}"}
+    try:
+        cell = CELLS.make(entry.name, input_size, hidden_size)
+    except UserError as error:
+        return row | {"error": str(error)}
+    shapes = {name: list(spec.shape) for name, spec in cell.params.items()}
+    counted = {"parameters": shapes, "count": sum(map(prod, shapes.values()))}
+    return row | {"states": list(cell.states), **counted}

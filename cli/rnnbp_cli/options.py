@@ -1,0 +1,52 @@
+"""The words of the command line, the same in every command, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+ThreadsOption: TypeAlias = Annotated[
+    int | None, typer.Option("--threads", help="Threads for the CPU's matrix products [default: all cores].")
+]
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=2))
+
+
+def fail(message: str, code: int = 2) -> None:
+    """One line on stderr, and the exit code."""
+    print(f"rnnbp: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def set_threads(threads: int | None) -> int:
+    """Fix the number of CPU threads before NumPy loads, and say how many there are: as asked, else all cores.
+
+    The libraries read their environment once, when they are loaded; after that only threadpoolctl can change it.
+    """
+    if threads is not None and threads < 1:
+        fail(f"--threads must be at least 1; got {threads}")
+    count = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _cores()
+    if "numpy" not in sys.modules:
+        os.environ.update({name: str(count) for name in _THREAD_VARIABLES})
+    elif threads is not None:
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:
+            fail("--threads comes too late: NumPy is loaded already; set OMP_NUM_THREADS before it is")
+        threadpool_limits(threads)
+    return count
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,18 @@
+"""rnnbp: recurrent cells whose backward passes are derived by hand, on any array backend.
+
+Axes, named once: T time, B batch, I input, H hidden, O output, G gates. Trailing axes are named, leading axes `...` are
+copies: they broadcast through everything, forward and backward.
+"""
+
+from rnnbp.backends import Backend as Backend
+from rnnbp.backends import backend as backend
+from rnnbp.cellbase import Cell as Cell
+from rnnbp.cellbase import Param as Param
+from rnnbp.cellbase import PointwiseCell as PointwiseCell
+from rnnbp.errors import UserError as UserError
+from rnnbp.numerics import detach as detach
+from rnnbp.numerics import sigmoid as sigmoid
+from rnnbp.registry import cell as cell
+from rnnbp.scanning import run as run
+from rnnbp.scanning import scan as scan
+from rnnbp.truncation import Window as Window

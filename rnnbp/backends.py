@@ -1,0 +1,136 @@
+"""Array libraries, picked at run time: the `Backend` contract, and how one is found by name or by its arrays."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, ClassVar
+
+from rnnbp.errors import UserError
+from rnnbp.numerics import Array, HostArray, Namespace
+from rnnbp.registry import BACKENDS
+
+ENVIRONMENT_VARIABLE = "RNNBP_BACKEND"
+
+
+@dataclass(frozen=True)
+class Backend(ABC):
+    """An array library on one device. A plugin subclasses this; its library is imported on first use, not before."""
+
+    device: str | None = None  # one of `devices()`; None is the first
+
+    name: ClassVar[str]
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64", "complex64", "complex128")
+    api: ClassVar[int] = 1
+
+    @classmethod
+    @abstractmethod
+    def available(cls) -> str | None:
+        """None if arrays can be made here, else the reason why not and how to get it, in one line."""
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str | None:
+        """The library's version, or None where it is not installed."""
+
+    @classmethod
+    @abstractmethod
+    def devices(cls) -> tuple[str, ...]:
+        """The devices that can be asked for; the first is the default."""
+
+    @property
+    def xp(self) -> Namespace:
+        """The namespace with the functions of the standard."""
+        return _namespace_of(self)
+
+    @abstractmethod
+    def _namespace(self) -> Namespace:
+        """Import the library and give its namespace; called once."""
+
+    @abstractmethod
+    def asarray(self, x: Any, dtype: str | None = None) -> Array:
+        """An array on this device, from a host array or anything like one; never narrower than asked for."""
+
+    @abstractmethod
+    def to_numpy(self, x: Array) -> HostArray:
+        """The same numbers on the host."""
+
+    def synchronize(self) -> None:
+        """Wait until all that was asked of the device is done."""
+        return None
+
+    def seconds(self, call: Callable[[], Any]) -> float:
+        """How long one call takes, with the device idle before and after it."""
+        self.synchronize()
+        start = time.perf_counter()
+        call()
+        self.synchronize()
+        return time.perf_counter() - start
+
+    def scan(self, cell: Any, params: Any, xs: Array, s0: Any, **options: Any) -> Any:
+        """A faster scan with the contract of `rnnbp.scan`, or NotImplemented: then the portable loop runs."""
+        del cell, params, xs, s0, options
+        return NotImplemented
+
+    def require_dtype(self, dtype: str | None) -> None:
+        """A dtype that this backend does not hold is a UserError."""
+        if dtype is not None and dtype not in self.dtypes:
+            raise UserError(f"dtype must be one of {', '.join(self.dtypes)} on backend {self.name}; got {dtype!r}")
+
+    def require_device(self) -> None:
+        """A device that is not there is a UserError."""
+        if self.device is not None and self.device not in self.devices():
+            raise UserError(
+                f"device of backend {self.name} must be one of {', '.join(self.devices())}; got {self.device!r}"
+            )
+
+
+def backend(name: str | None = None, device: str | None = None) -> Backend:
+    """The backend of that name, on that device. Without a name: $RNNBP_BACKEND, else numpy.
+
+    An unknown name or device, or a library that is missing or lacks its hardware, is a UserError that says what to do.
+    """
+    chosen = name or os.environ.get(ENVIRONMENT_VARIABLE) or "numpy"
+    kind = BACKENDS.load(chosen)
+    reason = kind.available()
+    if reason is not None:
+        raise UserError(f"backend {chosen} cannot be used: {reason}")
+    found: Backend = kind(device)
+    found.require_device()
+    _namespace_of(found)
+    return found
+
+
+@cache
+def _namespace_of(found: Backend) -> Namespace:
+    return found._namespace()
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of a distribution, or None; nothing is imported."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+# the package in which an array's type lives -> the backend that made it
+_OWNERS = {
+    "numpy": "numpy",
+    "cupy": "cupy",
+    "torch": "torch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "array_api_strict": "strict",
+}
+
+
+def backend_of(x: Array) -> Backend | None:
+    """The backend that an array belongs to, or None for a library that has none: it takes the portable path."""
+    name = _OWNERS.get(type(x).__module__.partition(".")[0])
+    return backend(name) if name else None

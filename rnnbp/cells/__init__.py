@@ -1,0 +1,1 @@
+"""The built-in cells, one file each, loaded by name through the registry."""

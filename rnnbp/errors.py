@@ -1,0 +1,25 @@
+"""The errors that a user can cause: one line each, saying the rule, what came, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the caller passed does not fit; the message is meant to be read by a person."""
+
+
+class UnknownNameError(UserError, KeyError):
+    """A name that no registry knows. A KeyError too, so that a Mapping behaves as one."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a mistyped name: the nearest names first, then all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names) or 'none'}")

@@ -1,0 +1,104 @@
+"""Array helpers that every module shares.
+
+All of them are holomorphic near the real axis and write to nothing, so that complex steps, dual numbers,
+autodiff oracles and tracers can pass through. Axes are named once, in `rnnbp/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_jax_array, is_numpy_array, is_torch_array
+
+from rnnbp.errors import UserError
+
+Array: TypeAlias = Any  # any Array API array: the libraries share no nominal type
+Namespace: TypeAlias = Any  # the module that holds the functions of an array library
+HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def sigmoid(xp: Namespace, a: Array) -> Array:
+    """σ(a) = 1 / (1 + exp(-a)), written 0.5 tanh(0.5 a) + 0.5: no overflow, no branch, right for complex a."""
+    return 0.5 * xp.tanh(0.5 * a) + 0.5
+
+
+def relu(xp: Namespace, a: Array) -> Array:
+    """max(a, 0), with derivative 0 at 0; the branch looks at the real part only."""
+    return xp.where(xp.real(a) > 0, a, xp.zeros_like(a))
+
+
+def detach(x: Array) -> Array:
+    """X with its derivative cut: the value passes, no error flows back.
+
+    In a complex step the real part is taken (same dtype); operands that carry their own derivative (dual numbers,
+    tracers) answer through a method `detach`; torch and JAX arrays are cut from their graph.
+    """
+    if is_jax_array(x):
+        from jax import lax  # loaded already: x came from it
+
+        x = lax.stop_gradient(x)
+    elif hasattr(x, "detach"):
+        x = x.detach()
+    if not isinstance(x, np.ndarray) and not hasattr(x, "__array_namespace__") and not is_torch_array(x):
+        return x
+    xp = array_namespace(x)
+    return xp.astype(xp.real(x), x.dtype) if xp.isdtype(x.dtype, "complex floating") else x
+
+
+def matmul(xp: Namespace, a: Array, w: Array) -> Array:
+    """A @ w as one GEMM where w is a plain matrix: (..., M, K) @ (K, N) with the leading axes folded into the rows."""
+    if w.ndim == 2 and a.ndim > 2:
+        return xp.reshape(xp.matmul(xp.reshape(a, (-1, a.shape[-1])), w), (*a.shape[:-1], w.shape[-1]))
+    return xp.matmul(a, w)
+
+
+def fold(xp: Namespace, a: Array) -> Array:
+    """(..., T, B, N) -> (..., TB, N)."""
+    return xp.reshape(a, (*a.shape[:-3], a.shape[-3] * a.shape[-2], a.shape[-1]))
+
+
+def unfold(xp: Namespace, a: Array, steps: int) -> Array:
+    """(..., TB, N) -> (..., T, B, N)."""
+    return xp.reshape(a, (*a.shape[:-2], steps, a.shape[-2] // steps, a.shape[-1]))
+
+
+def chunks(a: Array, n: int) -> list[Array]:
+    """The last axis cut into n equal parts, as views where the library has them."""
+    width = a.shape[-1] // n
+    return [a[..., k * width : (k + 1) * width] for k in range(n)]
+
+
+def zeros(xp: Namespace, shape: tuple[int, ...], like: Array) -> Array:
+    """Zeros with the dtype and on the device of `like`."""
+    return xp.zeros(shape, dtype=like.dtype, device=device(like))
+
+
+def broadcast(xp: Namespace, a: Array, lead: tuple[int, ...], trailing: int) -> Array:
+    """A with its leading axes spread to `lead`, its last `trailing` axes as they are."""
+    shape = (*lead, *a.shape[a.ndim - trailing :])
+    return a if a.shape == shape else xp.broadcast_to(a, shape)
+
+
+def freeze(a: Array) -> Array:
+    """A NumPy array becomes read-only: what a backward keeps cannot be changed under it. Others pass as they are."""
+    if is_numpy_array(a):
+        a.flags.writeable = False
+    return a
+
+
+def one_namespace(**arrays: Array) -> Namespace:
+    """The namespace that all arrays share; a mixture is a UserError that says which array came from where."""
+    try:
+        return array_namespace(*arrays.values())
+    except TypeError:
+        kinds = ", ".join(f"{name} is {type(a).__module__}.{type(a).__name__}" for name, a in arrays.items())
+        raise UserError(f"arrays must all come from one backend; {kinds}: convert with backend.asarray") from None
+
+
+def real_dtype(xp: Namespace, a: Array) -> str:
+    """'float32' or 'float64': the precision of a, whether it is real or complex."""
+    for name, complex_name in (("float32", "complex64"), ("float64", "complex128")):
+        if a.dtype in (getattr(xp, name), getattr(xp, complex_name)):
+            return name
+    return str(a.dtype).rpartition(".")[2]

@@ -1,0 +1,56 @@
+"""What `record=True` keeps: every gate, state and error of a scan, by name, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rnnbp.numerics import Array, Namespace
+
+
+class Record(Mapping[str, Array]):
+    """name -> (..., T, B, N). Filled by the forward, and anew with the errors by every backward.
+
+    States carry their own names (the value after the step), the cell's internals those of its closure (i, f, g, t, …),
+    pre-activations `a_<gate>`, or `a_<gate>_x` and `a_<gate>_h` for a split gate.
+    Errors: `d<state>` is the whole error of a state after the step, `da_<gate>` that of a pre-activation.
+    Steps that a backward does not reach have error zero.
+    """
+
+    def __init__(self, xp: Namespace, time_steps: int) -> None:
+        self._xp, self._time_steps = xp, time_steps
+        self._forward: dict[str, dict[int, Array]] = {}
+        self._errors: dict[str, dict[int, Array]] = {}
+
+    def note(self, t: int, name: str, value: Array) -> None:
+        """Keep a value of the forward."""
+        self._forward.setdefault(name, {})[t] = value
+
+    def note_error(self, t: int, name: str, value: Array) -> None:
+        """Keep an error of the present backward."""
+        self._errors.setdefault(name, {})[t] = value
+
+    def forget_errors(self) -> None:
+        """A backward begins."""
+        self._errors = {}
+
+    def __getitem__(self, name: str) -> Array:
+        steps = self._forward[name] if name in self._forward else self._errors[name]
+        zero = self._xp.zeros_like(next(iter(steps.values())))
+        return self._xp.stack([steps.get(t, zero) for t in range(self._time_steps)], axis=-3)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._forward, *self._errors])
+
+    def __len__(self) -> int:
+        return len(self._forward) + len(self._errors)
+
+
+def internals(step_backward: Callable[..., Any], batch: int) -> dict[str, Array]:
+    """The arrays that a step's backward keeps, by the names that the cell gave them."""
+    code, cells = getattr(step_backward, "__code__", None), getattr(step_backward, "__closure__", None)
+    if code is None or cells is None:
+        return {}
+    named = zip(code.co_freevars, (c.cell_contents for c in cells), strict=True)
+    shapes = {name: (v, getattr(v, "shape", None)) for name, v in named}
+    return {name: v for name, (v, shape) in shapes.items() if isinstance(shape, tuple) and shape[-2:-1] == (batch,)}

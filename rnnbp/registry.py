@@ -1,0 +1,134 @@
+"""Cells, backends, losses and tasks by name: built-in ones and those that installed distributions bring.
+
+A registry is a read-only Mapping of entry points; nothing is imported before it is asked for by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from rnnbp.errors import UserError, unknown
+
+API = 1  # the version of the plugin contracts
+
+
+class Registry(Mapping[str, EntryPoint]):
+    """The entry points of one group. Built-ins come first: a plugin cannot take the name of one."""
+
+    def __init__(self, kind: str, **builtin: str) -> None:
+        self.kind, self.group = kind, f"rnnbp.{kind}s" if kind != "loss" else "rnnbp.losses"
+        self._builtin = [EntryPoint(name.replace("_", "-"), target, self.group) for name, target in builtin.items()]
+
+    @cached_property
+    def candidates(self) -> tuple[EntryPoint, ...]:
+        """Every entry point found, those that lost their name to another one included."""
+        plugins = sorted(entry_points(group=self.group), key=lambda e: (e.name, distribution(e)))
+        return (*self._builtin, *plugins)
+
+    @cached_property
+    def _winners(self) -> dict[str, EntryPoint]:
+        return {e.name: e for e in reversed(self.candidates)}  # the first of a name wins
+
+    def __getitem__(self, name: str) -> EntryPoint:
+        if name not in self._winners:
+            raise unknown(self.kind, name, self)
+        return self._winners[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._winners))
+
+    def __len__(self) -> int:
+        return len(self._winners)
+
+    def load(self, name: str) -> Any:
+        """The object behind a name; a plugin that fails to import, or has another contract, is a UserError."""
+        entry = self[name]
+        try:
+            found = entry.load()
+        except Exception as error:  # whatever a plugin raises while it is imported is the plugin's fault
+            why = f"{type(error).__name__}: {error}"
+            raise UserError(f"{self.kind} {name!r} of {distribution(entry)} cannot be loaded: {why}") from error
+        api = getattr(found, "api", API)
+        if api != API:
+            raise UserError(
+                f"{self.kind} {name!r} of {distribution(entry)} is written for contract {api}, this is contract {API}: "
+                f"install the version of {distribution(entry)} that matches"
+            )
+        return found
+
+    def make(self, spec: str, *args: Any, **options: Any) -> Any:
+        """What NAME[:option=value,…] names, called with the arguments and the options."""
+        name, typed = parse_spec(spec)
+        found, given = self.load(name), typed | options
+        allowed = [p.name for p in inspect.signature(found).parameters.values() if p.kind is not p.VAR_KEYWORD][
+            len(args) :
+        ]
+        for option in given:
+            if option not in allowed:
+                raise unknown(f"option of {self.kind} {name}", option, allowed)
+        return found(*args, **given)
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """`lstm:peepholes=true,forget_bias=1` -> ("lstm", {"peepholes": True, "forget_bias": 1})."""
+    name, _, rest = spec.partition(":")
+    options: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        option, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"options are written NAME:option=value,option=value; got {item!r} in {spec!r}")
+        options[option.strip()] = _value(value.strip())
+    return name, options
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def distribution(entry: EntryPoint) -> str:
+    """Which distribution an entry point comes from."""
+    return entry.dist.name if entry.dist else "rnnbp"
+
+
+BACKENDS = Registry(
+    "backend",
+    numpy="rnnbp_numpy:NumpyBackend",
+    cupy="rnnbp_cupy:CupyBackend",
+    torch="rnnbp_torch:TorchBackend",
+    jax="rnnbp_jax:JaxBackend",
+    strict="rnnbp_strict:StrictBackend",
+)
+CELLS = Registry(
+    "cell",
+    elman="rnnbp.cells.elman:Elman",
+    rnn="rnnbp.cells.elman:rnn",
+    lstm="rnnbp.cells.lstm:LSTM",
+    gru="rnnbp.cells.gru:gru",
+)
+LOSSES = Registry("loss", mse="rnnbp.losses:MeanSquaredError", cross_entropy="rnnbp.losses:CrossEntropy")
+TASKS = Registry(
+    "task",
+    four_steps="rnnbp.tasks.four_steps:FourSteps",
+    adding="rnnbp.tasks.adding:Adding",
+    copy="rnnbp.tasks.copying:Copying",
+    temporal_order="rnnbp.tasks.temporal_order:TemporalOrder",
+)
+
+
+def cell(spec: str, input_size: int, hidden_size: int, **options: Any) -> Any:
+    """The cell that NAME[:option=value,…] names, with its sizes and options.
+
+    Example: `cell("lstm:peepholes=true", input_size=3, hidden_size=5)`.
+    """
+    return CELLS.make(spec, input_size, hidden_size, **options)

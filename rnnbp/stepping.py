@@ -1,0 +1,125 @@
+"""What the loop of `scan` needs of a cell: one step forward, one step back, and what is done for all steps at once.
+
+A pointwise cell's input products are made before the loop and its weight gradients after it, each for all steps in one
+GEMM; only h U and its transpose stay in the loop. Any other cell takes its own `step`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from rnnbp.cellbase import Cell, Params, PointwiseCell, State, rowwise, sum_rows
+from rnnbp.numerics import Array, Namespace, fold, matmul, unfold
+from rnnbp.recording import Record, internals
+
+Kept: TypeAlias = Any  # what one step back leaves for `collect`
+StepBack: TypeAlias = Callable[[State], tuple[Kept, Mapping[str, Any], State]]  # ds' -> kept, dp, ds
+
+
+class Stepper(ABC):
+    """One cell on one sequence xs (..., T, B, I)."""
+
+    def __init__(
+        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None
+    ) -> None:
+        self.xp, self.cell, self.p, self.xs, self.record = xp, cell, p, xs, record
+        self.data = data or {}
+        self.trailing = {name: len(shape) for name, shape in cell.data.items()}
+
+    def at(self, t: int) -> dict[str, Array]:
+        """The step's own data, (..., B, *shape)."""
+        return {n: d[(..., t, slice(None), *[slice(None)] * self.trailing[n])] for n, d in self.data.items()}
+
+    def note(self, t: int, back: Callable[..., Any], s1: State) -> None:
+        """Record what the step computed."""
+        if self.record is None:
+            return
+        states = dict(zip(self.cell.states, s1, strict=True))
+        for name, value in (internals(back, self.xs.shape[-2]) | states).items():
+            self.record.note(t, name, value)
+
+    @abstractmethod
+    def forward(self, t: int, s: State) -> tuple[State, StepBack]:
+        """Step t from state s."""
+
+    @abstractmethod
+    def collect(self, start: int, stop: int, kept: list[Kept], dp: Params) -> tuple[dict[str, Array], Array]:
+        """What steps start … stop−1 left, and the sum of their dp -> dparams, dxs (..., stop−start, B, I)."""
+
+
+class PlainStepper(Stepper):
+    """Any cell: dp is summed step by step."""
+
+    def forward(self, t: int, s: State) -> tuple[State, StepBack]:
+        s1, back = self.cell.step(self.xp, self.p, self.xs[..., t, :, :], s, self.at(t))
+        self.note(t, back, s1)
+
+        def step_back(ds1: State) -> tuple[Kept, Mapping[str, Any], State]:
+            dp, dx, ds = back(ds1)
+            zero = (self.xp.zeros_like(d) for d in ds1)
+            return dx, dp, tuple(z if d is None else d for d, z in zip(ds, zero, strict=True))
+
+        return s1, step_back
+
+    def collect(self, start: int, stop: int, kept: list[Kept], dp: Params) -> tuple[dict[str, Array], Array]:
+        xs = self.xs[..., start:stop, :, :]
+        if all(dx is None for dx in kept):
+            return dict(dp), self.xp.zeros_like(xs)
+        some = next(dx for dx in kept if dx is not None)
+        parts = [self.xp.zeros_like(some) if dx is None else dx for dx in kept]
+        return dict(dp), self.xp.stack(parts, axis=-3)
+
+
+class PointwiseStepper(Stepper):
+    """A pointwise cell: only what must be is done step by step."""
+
+    cell: PointwiseCell
+
+    def __init__(
+        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None
+    ) -> None:
+        super().__init__(xp, cell, p, xs, data, record)
+        self.rows = rowwise(p, cell.elementwise)
+        self.ax = unfold(xp, cell.project(xp, p, fold(xp, xs)), xs.shape[-3])  # (..., T, B, GH)
+        self.operands = [n for g in cell.gates for n in ((f"{g}_x", f"{g}_h") if g in cell.split else (g,))]
+
+    def forward(self, t: int, s: State) -> tuple[State, StepBack]:
+        xp, cell, h = self.xp, self.cell, self.cell.context(self.xp, s)
+        a = cell.preactivations(xp, self.p, self.ax[..., t, :, :], h)
+        s1, back = cell.pointwise(xp, a, s, self.rows, self.at(t))
+        self.note(t, back, s1)
+        if self.record is not None:
+            for name, value in zip(self.operands, a, strict=True):
+                self.record.note(t, f"a_{name}", value)
+
+        def step_back(ds1: State) -> tuple[Kept, Mapping[str, Any], State]:
+            da, direct, dp = back(ds1)
+            dax, dah = cell.join(xp, da, ds1[0])
+            if self.record is not None:
+                for name, d in zip(self.operands, da, strict=True):
+                    self.record.note_error(t, f"da_{name}", xp.zeros_like(ds1[0]) if d is None else d)
+            return (h, dax, dah), dp, cell.carry(xp, self.p, dah, direct, ds1)
+
+        return s1, step_back
+
+    def collect(self, start: int, stop: int, kept: list[Kept], dp: Params) -> tuple[dict[str, Array], Array]:
+        xp, cell = self.xp, self.cell
+        h, dax, dah = ([step[k] for step in kept] for k in range(3))
+        rows = fold(xp, xp.stack(dax, axis=-3))  # (..., TB, GH)
+        grads = {"W": xp.matmul(xp.matrix_transpose(fold(xp, self.xs[..., start:stop, :, :])), rows)}
+        if cell.recurrent:
+            of_h = fold(xp, xp.stack(dah, axis=-3)) if cell.split else rows
+            grads["U"] = xp.matmul(xp.matrix_transpose(fold(xp, xp.stack(h, axis=-3))), of_h)
+        if cell.bias:
+            grads["b"] = xp.sum(rows, axis=-2)
+        shapes = cell.elementwise
+        grads |= {name: sum_rows(xp, d, shapes[name].shape) for name, d in dp.items()}
+        return grads, unfold(xp, matmul(xp, rows, xp.matrix_transpose(self.p["W"])), stop - start)
+
+
+def stepper(xp: Namespace, cell: Cell, p: Params, xs: Array, data: Params | None, record: Record | None) -> Stepper:
+    """The stepper that suits the cell."""
+    kind = PointwiseStepper if isinstance(cell, PointwiseCell) else PlainStepper
+    return kind(xp, cell, p, xs, data, record)
