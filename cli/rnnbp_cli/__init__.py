@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         if not isinstance(error, (UserError, OSError, usage_error)) or os.environ.get("RNNBP_TRACEBACK"):
             raise
-        print(f"rnnbp: {describe(error)}", file=sys.stderr)
+        if describe(error):
+            print(f"rnnbp: {describe(error)}", file=sys.stderr)
     sys.exit(code)
 
 
