@@ -4,15 +4,19 @@ Axes, named once: T time, B batch, I input, H hidden, O output, G gates. Trailin
 copies: they broadcast through everything, forward and backward.
 """
 
+from rnnbp import losses as losses
 from rnnbp.backends import Backend as Backend
 from rnnbp.backends import backend as backend
 from rnnbp.cellbase import Cell as Cell
 from rnnbp.cellbase import Param as Param
 from rnnbp.cellbase import PointwiseCell as PointwiseCell
 from rnnbp.errors import UserError as UserError
+from rnnbp.model import Model as Model
 from rnnbp.numerics import detach as detach
 from rnnbp.numerics import sigmoid as sigmoid
 from rnnbp.registry import cell as cell
 from rnnbp.scanning import run as run
 from rnnbp.scanning import scan as scan
+from rnnbp.stacking import Stack as Stack
+from rnnbp.stacking import stack as stack
 from rnnbp.truncation import Window as Window

@@ -1,0 +1,156 @@
+"""Cells on top of each other, in one direction or both, with the contract of `scan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from rnnbp.backends import Backend
+from rnnbp.cellbase import Cell, Param, Params, State
+from rnnbp.errors import UserError
+from rnnbp.numerics import Array, HostArray, Namespace, broadcast
+from rnnbp.registry import CELLS
+from rnnbp.scanning import run, scan
+from rnnbp.truncation import Window
+from rnnbp.validation import check_names
+
+States: TypeAlias = tuple[State, ...]  # one state per layer and direction: 0, 0.reverse, 1, 1.reverse, …
+StackBackward: TypeAlias = Callable[..., tuple[dict[str, Array], Array, States]]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Layers of cells, each layer a forward cell or a forward and a reverse one whose outputs stand side by side.
+
+    Parameters are named `<layer>.<name>`, those of a reverse cell `<layer>.reverse.<name>`.
+    """
+
+    layers: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def cells(self) -> Iterator[tuple[str, Cell]]:
+        """Every cell with its prefix, from the bottom up."""
+        for k, layer in enumerate(self.layers):
+            yield from zip((f"{k}.", f"{k}.reverse."), layer, strict=False)
+
+    @property
+    def params(self) -> dict[str, Param]:
+        """Every parameter by name."""
+        return {prefix + name: spec for prefix, cell in self.cells for name, spec in cell.params.items()}
+
+    @property
+    def input_size(self) -> int:
+        """I, the width of the bottom layer's input."""
+        return self.layers[0][0].input_size
+
+    @property
+    def output_size(self) -> int:
+        """O, the width of the top layer's output, both directions together."""
+        return sum(cell.output_size for cell in self.layers[-1])
+
+    def init(self, rng: np.random.Generator) -> dict[str, HostArray]:
+        """Freshly drawn parameters, as host arrays in float64."""
+        return {name: spec.init(rng, spec.shape) for name, spec in self.params.items()}
+
+    def initial_state(self, xp: Namespace, batch: int, like: Array) -> States:
+        """The state of every cell before the first step."""
+        return tuple(cell.initial_state(xp, batch, like) for _, cell in self.cells)
+
+    def scan(
+        self, params: Params, xs: Array, s0: States | None = None, *, mask: Array | None = None, **options: Any
+    ) -> tuple[Array, States, StackBackward]:
+        """Run the stack over xs (..., T, B, I): ys (..., T, B, O), the last states, and the backward.
+
+        backward(dys, ds_T=None, window=None) -> (dparams, dxs, ds_start), as in `rnnbp.scan`, with one state per cell.
+        A window is cut at the same step in every layer; a layer below gets errors at all of its steps.
+        options: resets, data (named like parameters), backend.
+        """
+        ys, last, backs = self._forward(scan, params, xs, s0, mask, **options)
+
+        def backward(
+            dys: Array | None = None, ds_T: States | None = None, window: Window | None = None
+        ) -> tuple[dict[str, Array], Array, States]:
+            if ds_T is not None and len(ds_T) != len(last):
+                raise UserError(f"ds_T must hold one state per cell, {len(last)}; got {len(ds_T)}")
+            dparams: dict[str, Array] = {}
+            errors: list[State] = []
+            index, dxs = len(last), dys
+            for k, layer in reversed(list(enumerate(self.layers))):
+                below: Array = None
+                at = sum(cell.output_size for cell in layer)
+                for prefix, cell in reversed(list(zip((f"{k}.", f"{k}.reverse."), layer, strict=False))):
+                    index -= 1
+                    at -= cell.output_size
+                    dy = None if dxs is None else dxs[..., at : at + cell.output_size]
+                    dp, dx, ds = backs[index](dy, ds_T[index] if ds_T is not None else None, window)
+                    dparams |= {prefix + name: d for name, d in dp.items()}
+                    errors.insert(0, ds)
+                    below = dx if below is None else below + dx
+                dxs, window = below, window and Window(window.start, window.start, window.stop)
+            return {name: dparams[name] for name in self.params}, dxs, tuple(errors)
+
+        return ys, last, backward
+
+    def run(
+        self, params: Params, xs: Array, s0: States | None = None, *, mask: Array | None = None, **options: Any
+    ) -> tuple[Array, States]:
+        """The forward of `scan` alone, keeping nothing."""
+        return self._forward(run, params, xs, s0, mask, **options)[:2]
+
+    def _forward(
+        self,
+        way: Callable[..., Any],
+        params: Params,
+        xs: Array,
+        s0: States | None,
+        mask: Array | None,
+        resets: Array | None = None,
+        data: Params | None = None,
+        backend: Backend | None = None,
+    ) -> tuple[Array, States, list[Any]]:
+        """All layers by one way, `scan` or `run`: outputs, last states, and what else that way gives, per cell."""
+        cells = list(self.cells)
+        check_names("parameters of the stack", params, self.params)
+        if s0 is not None and len(s0) != len(cells):
+            raise UserError(f"s0 must hold one state per cell, {len(cells)}; got {len(s0)}")
+        last: list[State] = []
+        backs: list[Any] = []
+        for k, layer in enumerate(self.layers):
+            outputs = []
+            for reverse, cell in enumerate(layer):
+                prefix = f"{k}.reverse." if reverse else f"{k}."
+                own = {name: params[prefix + name] for name in cell.params}
+                extra = {name: (data or {})[prefix + name] for name in cell.data}
+                state = s0[len(last)] if s0 is not None else None
+                options: dict[str, Any] = {"mask": mask, "resets": resets, "data": extra or None, "backend": backend}
+                y, s, *back = way(cell, own, xs, state, reverse=bool(reverse), **options)
+                outputs.append(y)
+                last.append(s)
+                backs += back
+            xs = beside(outputs)
+        return xs, tuple(last), backs
+
+
+def beside(outputs: list[Array]) -> Array:
+    """The outputs of the directions side by side, (..., T, B, O) each, copies spread over both."""
+    if len(outputs) == 1:
+        return outputs[0]
+    xp = array_namespace(*outputs)
+    lead = np.broadcast_shapes(*(y.shape[:-3] for y in outputs))
+    return xp.concat([broadcast(xp, y, lead, 3) for y in outputs], axis=-1)
+
+
+def stack(spec: str, input_size: int, hidden_size: int, layers: int = 1, bidirectional: bool = False) -> Stack:
+    """`layers` cells NAME[:option=value,…] of one width on top of each other."""
+    if layers < 1:
+        raise UserError(f"layers must be at least 1; got {layers}")
+    made: list[tuple[Cell, ...]] = []
+    width = input_size
+    for _ in range(layers):
+        made.append(tuple(CELLS.make(spec, width, hidden_size) for _ in range(1 + bidirectional)))
+        width = sum(cell.output_size for cell in made[-1])
+    return Stack(tuple(made))
