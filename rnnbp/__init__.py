@@ -5,12 +5,16 @@ copies: they broadcast through everything, forward and backward.
 """
 
 from rnnbp import losses as losses
+from rnnbp import optim as optim
 from rnnbp.backends import Backend as Backend
 from rnnbp.backends import backend as backend
 from rnnbp.cellbase import Cell as Cell
 from rnnbp.cellbase import Param as Param
 from rnnbp.cellbase import PointwiseCell as PointwiseCell
 from rnnbp.errors import UserError as UserError
+from rnnbp.layers import GRU as GRU
+from rnnbp.layers import LSTM as LSTM
+from rnnbp.layers import RNN as RNN
 from rnnbp.model import Model as Model
 from rnnbp.numerics import detach as detach
 from rnnbp.numerics import sigmoid as sigmoid

@@ -117,6 +117,7 @@ CELLS = Registry(
     gru="rnnbp.cells.gru:gru",
 )
 LOSSES = Registry("loss", mse="rnnbp.losses:MeanSquaredError", cross_entropy="rnnbp.losses:CrossEntropy")
+OPTIMIZERS = Registry("optimizer", sgd="rnnbp.optim:SGD", rmsprop="rnnbp.optim:RMSProp", adamw="rnnbp.optim:AdamW")
 TASKS = Registry(
     "task",
     four_steps="rnnbp.tasks.four_steps:FourSteps",
