@@ -20,9 +20,10 @@ LayerBackward: TypeAlias = Callable[..., tuple[dict[str, Array], Array, State]]
 class Layer:
     """A stack of one kind of cell with its parameters on one backend.
 
-    `layer(xs, s0=None, mask=None) -> (ys, s_T, backward)`: xs (T, B, I), or (B, T, I) with batch_first; ys likewise with
-    O = H, or 2H in both directions. Each state in s0 and s_T is one array (num_layers · directions, B, H), as in PyTorch.
-    `backward(dys, ds_T=None) -> (dparams, dxs, ds0)`. `params` is a plain dict, name -> array, drawn from `seed`.
+    `layer(xs, s0=None, mask=None) -> (ys, s_T, backward)`: xs (T, B, I) and mask (T, B), or (B, T, I) and (B, T) with
+    batch_first; ys like xs with O = H, or 2H in both directions. Each state in s0 and s_T is one array
+    (num_layers · directions, B, H), as in PyTorch. `backward(dys, ds_T=None) -> (dparams, dxs, ds0)`.
+    `params` is a plain dict, name -> array, drawn from `seed`.
     """
 
     cell: str
@@ -61,7 +62,13 @@ class Layer:
         if xs.ndim != 3:
             axes = "(B, T, I)" if self.batch_first else "(T, B, I)"
             raise UserError(f"xs must have shape {axes}; got {tuple(xs.shape)}")
-        ys, last, back = self.stack.scan(self.params, self._turn(xs), self._split(s0), mask=mask, backend=self.backend)
+        ys, last, back = self.stack.scan(
+            self.params,
+            self._turn(xs),
+            self._split(s0),
+            mask=None if mask is None else self._turn(mask),
+            backend=self.backend,
+        )
 
         def backward(dys: Array | None = None, ds_T: State | None = None) -> tuple[dict[str, Array], Array, State]:
             dparams, dxs, ds0 = back(None if dys is None else self._turn(dys), self._split(ds_T))
@@ -71,7 +78,7 @@ class Layer:
 
     def _turn(self, a: Array) -> Array:
         """Time first, if batch is first; and back."""
-        return self.backend.xp.permute_dims(a, (1, 0, 2)) if self.batch_first else a
+        return self.backend.xp.permute_dims(a, (1, 0, *range(2, a.ndim))) if self.batch_first else a
 
     def _split(self, s: State | None) -> States | None:
         """PyTorch's stacked states to one state per cell."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from array_api_compat import array_namespace
 
@@ -22,7 +22,7 @@ class Optimizer(ABC):
 
     lr: float = 1e-3
 
-    moments = ()  # names of the running averages
+    moments: ClassVar[tuple[str, ...]] = ()  # names of the running averages
 
     def __post_init__(self) -> None:
         for field in fields(self):
