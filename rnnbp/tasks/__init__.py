@@ -1,0 +1,1 @@
+"""Generated tasks, one file each, loaded by name through the registry."""
