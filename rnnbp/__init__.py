@@ -4,18 +4,27 @@ Axes, named once: T time, B batch, I input, H hidden, O output, G gates. Trailin
 copies: they broadcast through everything, forward and backward.
 """
 
+from rnnbp import initializers as initializers
 from rnnbp import losses as losses
 from rnnbp import optim as optim
 from rnnbp.backends import Backend as Backend
 from rnnbp.backends import backend as backend
 from rnnbp.cellbase import Cell as Cell
+from rnnbp.cellbase import Cotangents as Cotangents
+from rnnbp.cellbase import Data as Data
 from rnnbp.cellbase import Param as Param
+from rnnbp.cellbase import Params as Params
+from rnnbp.cellbase import PointwiseBackward as PointwiseBackward
 from rnnbp.cellbase import PointwiseCell as PointwiseCell
+from rnnbp.cellbase import State as State
+from rnnbp.cellbase import StepBackward as StepBackward
 from rnnbp.errors import UserError as UserError
 from rnnbp.layers import GRU as GRU
 from rnnbp.layers import LSTM as LSTM
 from rnnbp.layers import RNN as RNN
 from rnnbp.model import Model as Model
+from rnnbp.numerics import Array as Array
+from rnnbp.numerics import Namespace as Namespace
 from rnnbp.numerics import detach as detach
 from rnnbp.numerics import sigmoid as sigmoid
 from rnnbp.registry import cell as cell
