@@ -25,6 +25,7 @@ class Backend(ABC):
     device: str | None = None  # one of `devices()`; None is the first
 
     name: ClassVar[str]
+    path: ClassVar[str] = "portable"  # which code scans run through; equal bits are promised within one path only
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64", "complex64", "complex128")
     api: ClassVar[int] = 1
 
@@ -90,12 +91,17 @@ class Backend(ABC):
             )
 
 
+def default_name() -> str:
+    """The backend that is meant where none is named: $RNNBP_BACKEND, else numpy."""
+    return os.environ.get(ENVIRONMENT_VARIABLE) or "numpy"
+
+
 def backend(name: str | None = None, device: str | None = None) -> Backend:
     """The backend of that name, on that device. Without a name: $RNNBP_BACKEND, else numpy.
 
     An unknown name or device, or a library that is missing or lacks its hardware, is a UserError that says what to do.
     """
-    chosen = name or os.environ.get(ENVIRONMENT_VARIABLE) or "numpy"
+    chosen = name or default_name()
     kind = BACKENDS.load(chosen)
     reason = kind.available()
     if reason is not None:

@@ -6,6 +6,8 @@ import typer
 
 from rnnbp_cli.backends import backends
 from rnnbp_cli.cells import cells
+from rnnbp_cli.sample import sample
+from rnnbp_cli.train import train
 
 app = typer.Typer(
     help="Recurrent cells whose backward passes are derived by hand: check, train and time them on any array backend.",
@@ -14,5 +16,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (backends, cells):
+for command in (backends, cells, sample, train):
     app.command()(command)

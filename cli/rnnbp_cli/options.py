@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
 
+BackendOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--backend", help="numpy, cupy, torch, jax or strict [default: $RNNBP_BACKEND, else numpy]"),
+]
+DeviceOption: TypeAlias = Annotated[
+    str | None, typer.Option("--device", help="A device of the backend, as `rnnbp backends` lists them.")
+]
+SeedOption: TypeAlias = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Fixes every random draw [default: 0]")
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 ThreadsOption: TypeAlias = Annotated[
     int | None, typer.Option("--threads", help="Threads for the CPU's matrix products [default: all cores].")
@@ -22,17 +32,25 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def fail(message: str, code: int = 2) -> None:
+def say(message: str) -> None:
+    """A line for the person, on stderr."""
+    print(message, file=sys.stderr)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
     """One line on stderr, and the exit code."""
     print(f"rnnbp: {message}", file=sys.stderr)
     raise typer.Exit(code)
 
 
-def set_threads(threads: int | None) -> int:
+def set_threads(threads: int | None, *backends: str | None) -> int:
     """Fix the number of CPU threads before NumPy loads, and say how many there are: as asked, else all cores.
 
     The libraries read their environment once, when they are loaded; after that only threadpoolctl can change it.
+    `backends` are those that will run: JAX takes all the cores of its process and cannot be told otherwise.
     """
+    if threads is not None and "jax" in [name or os.environ.get("RNNBP_BACKEND") for name in backends]:
+        fail("--threads has no effect on backend jax, which takes every core it is given: leave it out, or use taskset")
     if threads is not None and threads < 1:
         fail(f"--threads must be at least 1; got {threads}")
     count = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _cores()

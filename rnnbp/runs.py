@@ -1,0 +1,149 @@
+"""Run folders: what a training run leaves on disk, written so that it can be killed at any moment and go on.
+
+RUN/config.json      what was asked for
+RUN/metrics.csv      one row per evaluation
+RUN/last.safetensors all that going on needs: weights, moments, carried states and, as JSON metadata, everything else
+RUN/best.safetensors the same at the lowest validation loss
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rnnbp.errors import UserError
+from rnnbp.numerics import HostArray
+
+FORMAT = 1
+FILES = {"config.json", "metrics.csv", "last.safetensors", "best.safetensors", "curve.png"}
+COLUMNS = ("step", "train_loss", "valid_loss", "grad_norm", "clipped", "tokens_per_second")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Host arrays by name, and everything else as what JSON can hold."""
+
+    arrays: Mapping[str, HostArray]
+    meta: Mapping[str, Any]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace a checkpoint in one step: whoever reads it, at any moment, finds the old one or the new one, whole."""
+    # safetensors writes an array's memory as it lies: it must be in C order
+    arrays = {name: np.asarray(a, order="C") for name, a in checkpoint.arrays.items()}
+    meta = json.dumps({"format": FORMAT, **checkpoint.meta}, sort_keys=True)
+    replace_file(path, save(arrays, metadata={"rnnbp": meta}))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint from disk; one that is missing, cut short or from elsewhere is a UserError."""
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}: name the folder of a run")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("rnnbp")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a Mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"checkpoint {path} is damaged or cut short ({error}): use another one") from None
+    if text is None:
+        raise UserError(f"{path} is a safetensors file, but not a checkpoint of rnnbp: it has no such metadata")
+    meta = json.loads(text)
+    if meta.get("format") != FORMAT:
+        raise UserError(f"checkpoint {path} has format {meta.get('format')}, this version reads {FORMAT}")
+    return Checkpoint(arrays, meta)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write beside, flush to the disk, rename, flush the folder."""
+    beside = path.with_name(path.name + ".tmp")
+    with open(beside, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename in a folder last; systems that cannot open a folder do so by themselves."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def create_run(folder: Path, config: Mapping[str, Any], first: Checkpoint, row: Mapping[str, Any], force: bool) -> None:
+    """A new run folder, complete with its first checkpoint, in one step; an existing one only gives way to `force`."""
+    check_free(folder, force)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    staging.mkdir()
+    try:
+        (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (staging / "metrics.csv").write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+        append_row(staging, row)
+        for name in ("last.safetensors", "best.safetensors"):
+            write_checkpoint(staging / name, first)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(staging, folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    flush_folder(folder.parent)
+
+
+def check_free(folder: Path, force: bool) -> None:
+    """A folder is free if it is not there or is empty; with `force` also if it is a run and nothing but a run."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "last.safetensors").is_file():
+        raise UserError(f"{folder} exists and is not a run: name another folder with --out")
+    others = sorted({path.name for path in folder.iterdir()} - FILES - {f"{name}.tmp" for name in FILES})
+    if force and others:
+        raise UserError(
+            f"run {folder} also holds {others[0]}, which --force would lose: move it, or name another --out"
+        )
+    if not force:
+        raise UserError(f"run {folder} exists: --resume {folder} goes on with it, --force starts it anew")
+
+
+def append_row(folder: Path, row: Mapping[str, Any]) -> None:
+    """One row more in metrics.csv, on the disk when this returns."""
+    with open(folder / "metrics.csv", "a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow(["" if row[c] is None else row[c] for c in COLUMNS])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.csv as numbers, None where a field is empty; a row cut short by a kill is left out."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]:
+        fields = line.rstrip("\n").split(",")
+        if line.endswith("\n") and len(fields) == len(COLUMNS):
+            named = zip(COLUMNS, fields, strict=True)
+            rows.append({c: None if f == "" else int(f) if c == "step" else float(f) for c, f in named})
+    return rows
+
+
+def cut_rows(folder: Path, step: int) -> None:
+    """Forget the rows after a step: a run that goes on from there writes them again."""
+    kept = [row for row in read_rows(folder) if row["step"] <= step]
+    lines = [",".join(COLUMNS), *(",".join("" if row[c] is None else repr(row[c]) for c in COLUMNS) for row in kept)]
+    replace_file(folder / "metrics.csv", ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,127 @@
+"""What a training run is asked for, and the pieces made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from rnnbp.backends import Backend
+from rnnbp.backends import backend as backend_by_name
+from rnnbp.errors import UserError
+from rnnbp.model import Model
+from rnnbp.optim import Optimizer
+from rnnbp.registry import LOSSES, OPTIMIZERS, TASKS
+from rnnbp.sources import Source
+from rnnbp.stacking import stack
+from rnnbp.text import read
+from rnnbp.truncation import Window, parse
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run, as plain values. None stands for what the data suggest."""
+
+    files: tuple[str, ...] = ()  # text to learn; none: the standard library's source files
+    task: str | None = None  # NAME[:option=value,…], in place of text
+    cell: str = "lstm"
+    layers: int = 1
+    hidden: int = 128
+    time_steps: int | None = None
+    batch: int | None = None
+    steps: int = 1000
+    optimizer: str = "adamw"
+    lr: float = 3e-3
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    truncation: str = "full"
+    loss: str | None = None
+    dtype: str = "float32"
+    backend: str = "numpy"
+    device: str | None = None
+    seed: int = 0
+    threads: int | None = None  # of the CPU, as set by whoever started the process
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", tuple(map(str, self.files)))
+        for name in ("layers", "hidden", "time_steps", "batch", "steps", "save_every", "threads"):
+            _check(name, getattr(self, name), int, "a whole number of at least 1")
+        for name in ("lr", "clip_norm", "clip_value"):
+            _check(name, getattr(self, name), (int, float), "a number above 0")
+        if self.seed < 0:
+            raise UserError(f"--seed must be at least 0; got {self.seed}")
+        if self.dtype not in ("float32", "float64"):
+            raise UserError(f"--dtype must be float32 or float64 for training; got {self.dtype!r}")
+        if self.task is not None and self.files:
+            raise UserError(f"text files and --task {self.task} exclude each other: name one of them")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"files": list(self.files)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """The inverse of `to_dict`."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+
+def _check(name: str, value: Any, kind: Any, rule: str) -> None:
+    fits = isinstance(value, kind) and not isinstance(value, bool) and 0 < value < float("inf")
+    if value is not None and not fits:
+        raise UserError(f"--{name.replace('_', '-')} must be {rule}; got {value!r}")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The pieces of a run."""
+
+    config: Config
+    source: Source
+    model: Model
+    backend: Backend
+    optimizer: Optimizer
+    time_steps: int
+    batch: int
+    windows: list[Window]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What a checkpoint says of the data: enough to rebuild the model without them, and to know them again."""
+        source = self.source
+        return {
+            "fingerprint": source.fingerprint,
+            "vocabulary": source.vocabulary,
+            "inputs": source.inputs,
+            "input_size": source.input_size,
+            "output_size": source.output_size,
+            "loss": self.config.loss or source.loss,
+        }
+
+
+def set_up(config: Config) -> Setup:
+    """All pieces from their names; whatever is wrong with one is a UserError before anything is written."""
+    source: Source = TASKS.make(config.task) if config.task else read(config.files)
+    time_steps = config.time_steps or source.time_steps
+    batch = config.batch or source.batch_size
+    found = backend_by_name(config.backend, config.device)
+    optimizer: Optimizer = OPTIMIZERS.make(config.optimizer, config.lr)
+    loss = config.loss or source.loss
+    model = build_model(config, source.inputs, source.input_size, source.output_size, loss)
+    source.batch(source.start(config.seed), batch, time_steps)  # text too short for one window says so here
+    return Setup(config, source, model, found, optimizer, time_steps, batch, parse(config.truncation, time_steps))
+
+
+def build_model(config: Config, inputs: str, input_size: int, output_size: int, loss: str) -> Model:
+    """The model of a run, for data of that kind and size."""
+    symbols = None if inputs == "dense" else input_size
+    layers = stack(config.cell, input_size, config.hidden, config.layers)
+    return Model(layers, output_size, LOSSES.make(loss), inputs, symbols)
+
+
+def initial_params(setup: Setup) -> dict[str, Any]:
+    """The weights that the seed draws, on the backend."""
+    drawn = setup.model.init(np.random.default_rng(setup.config.seed))
+    return {name: setup.backend.asarray(value, setup.config.dtype) for name, value in drawn.items()}
