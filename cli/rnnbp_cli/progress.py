@@ -1,4 +1,4 @@
-"""Progress bars, on stderr."""
+"""Progress on stderr: a bar in a terminal, a line for each validation elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import log
 from typing import TYPE_CHECKING
+
+from rnnbp_cli.options import say
 
 if TYPE_CHECKING:
     from rnnbp.training import Progress
@@ -18,23 +20,31 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    console = Console(stderr=True)
     columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-        smooth: list[float] = []
-        valid: list[float] = []
+    bar = Bar(*columns, console=console, transient=True)
+    shown = bar.add_task("starting", total=None)
+    losses: dict[str, float] = {}
 
-        def report(now: Progress) -> None:
-            text = now.setup.source.vocabulary is not None
-            scale, unit = (1 / log(2), "bits/char") if text else (1.0, "loss")
-            if now.valid_loss is not None:
-                valid[:] = [now.valid_loss * scale]
-            if now.loss is not None:
-                smooth[:] = [0.95 * smooth[0] + 0.05 * now.loss * scale] if smooth else [now.loss * scale]
-            parts = [f"{loss:.3f} {unit}" for loss in smooth] + [f"valid {loss:.3f}" for loss in valid]
+    def report(now: Progress) -> None:
+        text = now.setup.source.vocabulary is not None
+        scale, unit = (1 / log(2), " bits/char") if text else (1.0, "")
+        if now.loss is not None:
+            loss = now.loss * scale
+            losses["loss"] = 0.95 * losses.get("loss", loss) + 0.05 * loss
+        if now.valid_loss is not None:
+            losses["valid"] = now.valid_loss * scale
+        words = [f"{name} {loss:.3f}{unit}" for name, loss in losses.items()]
+        if console.is_terminal:
+            bar.start()
             speed = bar.tasks[0].speed
-            if speed and now.tokens:
-                parts.append(f"{speed * now.tokens:,.0f} tokens/s")
-            bar.update(task, completed=now.step, total=now.steps, description="  ".join(parts) or "starting")
+            rate = [f"{speed * now.tokens:,.0f} tokens/s"] if speed and now.tokens else []
+            bar.update(shown, completed=now.step, total=now.steps, description="  ".join(words + rate) or "resuming")
+        elif now.valid_loss is not None:
+            say(f"step {now.step}/{now.steps}  {'  '.join(words)}")
 
+    try:
         yield report
+    finally:
+        if console.is_terminal:
+            bar.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from math import log
 from pathlib import Path
 from typing import Annotated, Any
@@ -149,4 +148,4 @@ class _Interrupt:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        print("\nsaving; once more to stop at once", file=sys.stderr)
+        say("saving; once more to stop at once")
