@@ -44,4 +44,4 @@ class StrictBackend(Backend):
         return self.xp.asarray(host, device=self.xp.Device(self.device or self.devices()[0]))
 
     def to_numpy(self, x: Array) -> HostArray:
-        return np.asarray(self.xp.to_device(x, self.xp.Device("CPU_DEVICE")) if hasattr(self.xp, "to_device") else x)
+        return np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))

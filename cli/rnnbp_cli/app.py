@@ -6,6 +6,7 @@ import typer
 
 from rnnbp_cli.backends import backends
 from rnnbp_cli.cells import cells
+from rnnbp_cli.gradcheck import gradcheck
 from rnnbp_cli.sample import sample
 from rnnbp_cli.train import train
 
@@ -16,5 +17,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (backends, cells, sample, train):
+for command in (backends, cells, gradcheck, sample, train):
     app.command()(command)

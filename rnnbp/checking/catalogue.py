@@ -1,0 +1,56 @@
+"""Many cells in one report: the built-in ones, and those of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rnnbp.checking.models import check_task
+from rnnbp.checking.report import Report, joined
+from rnnbp.checking.sequences import gradcheck
+from rnnbp.checking.verdicts import setting
+from rnnbp.errors import UserError
+from rnnbp.registry import CELLS, distribution
+
+# the options under which a built-in cell has other equations
+VARIANTS = {
+    "elman": ("elman", "elman:activation=sigmoid", "elman:activation=relu", "elman:activation=identity"),
+    "lstm": ("lstm", "lstm:peepholes=true"),
+    "gru": ("gru", "gru:reset=before"),
+}
+DEFAULTS: dict[str, Any] = {"backend": None, "dtype": "float64", "method": "complex-step", "truncation": "full"}
+
+
+def builtin_specs() -> list[str]:
+    """The cells that come with rnnbp, each with the options that change its equations."""
+    names = [name for name, entry in CELLS.items() if distribution(entry) == "rnnbp"]
+    return [spec for name in names for spec in VARIANTS.get(name, (name,))]
+
+
+def all_specs() -> list[str]:
+    """The built-in cells, then those of plugins."""
+    return builtin_specs() + [name for name, entry in CELLS.items() if distribution(entry) != "rnnbp"]
+
+
+def check_cells(
+    specs: Iterable[str], *, task: str | None = None, tolerant: bool = False, seed: int = 0, **options: Any
+) -> Report:
+    """`gradcheck` of several cells by name, or `check_task` of each in the model of a task, in one report.
+
+    With `tolerant` a plugin's cell that cannot be loaded or run is a check that failed, with the reason, and the others
+    go on.
+    """
+    how = setting(**{word: options.get(word, default) for word, default in DEFAULTS.items()})
+    reports = []
+    for spec in specs:
+        try:
+            if task is None:
+                reports.append(gradcheck(spec, seed=seed, **options))
+            else:
+                reports.append(check_task(task, spec, seed=seed, **options))
+        except Exception as error:  # whatever a plugin raises is the plugin's fault
+            if not tolerant or spec in builtin_specs():
+                raise
+            why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            reports.append(Report((how.check(spec, "–", note=why),), seed, task))
+    return joined(reports)

@@ -1,0 +1,51 @@
+"""The random problem that a cell is checked on: nothing in it is zero, equal or symmetric, so no fault can hide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnbp.cellbase import Cell
+from rnnbp.checking.subjects import held_by, unlike_zero
+from rnnbp.numerics import HostArray
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cell, all that its scan is given, and the cotangents of all that it returns: read-only float64 host arrays."""
+
+    cell: Cell
+    params: dict[str, HostArray]
+    xs: HostArray  # (T, B, I)
+    s0: tuple[HostArray, ...]
+    data: dict[str, HostArray]  # (T, B, *shape)
+    mask: HostArray | None  # (T, B)
+    dys: HostArray  # (T, B, O)
+    ds_T: tuple[HostArray, ...]
+
+
+def draw(cell: Cell, time_steps: int, batch: int, seed: int, dtype: str = "float64", padded: bool = True) -> Problem:
+    """The problem of that seed, its numbers being ones that `dtype` holds.
+
+    States and biases are not zero: one step from a zero state hides more than half of the usual faults. Every output
+    and every last state has a random cotangent. With `padded`, the last sequence is shorter than the others (a mask).
+    Data are uniform in (0, 1), where a mask, a keep rate and a time gap are all valid.
+    """
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> HostArray:
+        return held_by(dtype, rng.standard_normal(shape))
+
+    mask = np.ones((time_steps, batch), dtype=bool)
+    mask[time_steps - time_steps // 3 :, -1] = False
+    return Problem(
+        cell,
+        params={n: held_by(dtype, v) for n, v in unlike_zero(cell.init(rng), rng).items()},
+        xs=normal(time_steps, batch, cell.input_size),
+        s0=tuple(held_by(dtype, z) for z in cell.random_state(rng, batch)),
+        data={n: held_by(dtype, rng.uniform(0, 1, (time_steps, batch, *shape))) for n, shape in cell.data.items()},
+        mask=mask if padded else None,
+        dys=normal(time_steps, batch, cell.output_size),
+        ds_T=tuple(normal(batch, *shape) for shape in cell.states.values()),
+    )

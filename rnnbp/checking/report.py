@@ -1,0 +1,135 @@
+"""What a gradient check found: readable in a terminal, in a notebook and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from html import escape
+from math import inf, isfinite, isnan
+from typing import Any
+
+HEAD = ("cell", "tensor", "shape", "error", "tolerance", "verdict")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict on one tensor's gradient."""
+
+    cell: str
+    backend: str
+    dtype: str
+    method: str
+    truncation: str
+    tensor: str
+    error: float  # the larger of the next two; NaN where something is not finite or not even a gradient
+    tolerance: float
+    norm_error: float  # ‖a−n‖ / (‖a‖+‖n‖)
+    max_error: float  # max|a−n| / max(|a|,|n|)∞
+    shape: tuple[int, ...] = ()
+    index: tuple[int, ...] = ()  # the worst entry
+    analytic: float | None = None
+    numeric: float | None = None
+    elementwise: float | None = None  # the relative error of that entry: to be read, never judged
+    note: str = ""  # what is wrong beyond numbers: a shape, a dtype, a cell that cannot be loaded
+
+    @property
+    def passed(self) -> bool:
+        """Within tolerance; NaN is not."""
+        return self.error <= self.tolerance
+
+    @property
+    def badness(self) -> float:
+        """The error in units of its tolerance, infinite for NaN."""
+        return inf if isnan(self.error) else self.error / self.tolerance
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The texts for `HEAD`."""
+        shape = "×".join(map(str, self.shape)) or "–"
+        verdict = "pass" if self.passed else "FAIL"
+        return (self.cell, self.tensor, shape, f"{self.error:.1e}", f"{self.tolerance:.0e}", verdict)
+
+    def __str__(self) -> str:
+        entry = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+        said = f"{self.tensor}{entry} of {self.cell}: error {self.error:.2e}, tolerance {self.tolerance:.0e}"
+        if self.analytic is not None and self.numeric is not None:
+            said += f"; analytic {self.analytic:.10g}, numeric {self.numeric:.10g}"
+        if self.elementwise is not None and isfinite(self.elementwise):
+            said += f" ({self.elementwise:.1e} of that entry)"
+        return f"{said}; {self.note}" if self.note else said
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; numbers that JSON does not have become null."""
+        flat = asdict(self) | {"passed": self.passed, "shape": list(self.shape), "index": list(self.index)}
+        return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in flat.items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of one call, with the seed that drew their problems and the task, if one gave the data."""
+
+    checks: tuple[Check, ...]
+    seed: int
+    task: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Every tensor passed, and there was one."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that did not pass."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def worst(self) -> Check | None:
+        """The check with the largest error in units of its tolerance."""
+        return max(self.checks, key=lambda check: check.badness, default=None)
+
+    @property
+    def title(self) -> str:
+        """What was checked, in one line."""
+        words = ("backend", "dtype", "method", "truncation")
+        settings = [", ".join(dict.fromkeys(str(getattr(check, w)) for check in self.checks)) for w in words]
+        what = [f"task {self.task}"] * (self.task is not None) + list(filter(None, settings))
+        return f"gradient check: {', '.join(what)}, seed {self.seed}"
+
+    @property
+    def summary(self) -> str:
+        """The verdict, and the worst entry by name."""
+        good, of = len(self.checks) - len(self.failures), len(self.checks)
+        verdict = f"{'passed' if self.passed else 'FAILED'}: {good} of {of} tensors within tolerance"
+        return f"{verdict}\nworst: {self.worst}" if self.checks else verdict
+
+    def __str__(self) -> str:
+        rows = [HEAD, *(check.row for check in self.checks)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([self.title, *lines, *self.notes, self.summary])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What failed beyond numbers."""
+        return tuple(f"{check.cell}: {check.note}" for check in self.checks if check.note)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(text)}</th>" for text in HEAD)
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in check.row)}</tr>" for check in self.checks)
+        below = "<br>".join(map(escape, [*self.notes, *self.summary.splitlines()]))
+        return f"<p>{escape(self.title)}</p><table><tr>{head}</tr>{rows}</table><p>{below}</p>"
+
+    def to_json(self) -> dict[str, Any]:
+        """What `json.dumps` takes: passed, worst, seed, task, checks."""
+        worst = self.worst.to_json() if self.worst else None
+        checks = [check.to_json() for check in self.checks]
+        return {"passed": self.passed, "worst": worst, "seed": self.seed, "task": self.task, "checks": checks}
+
+
+def joined(reports: Iterable[Report]) -> Report:
+    """Several reports of one seed and task as one."""
+    several = list(reports)
+    kinds = {(report.seed, report.task) for report in several}
+    if len(kinds) != 1:
+        raise ValueError(f"only reports of one seed and one task can be joined; got {sorted(kinds, key=str)}")
+    return Report(tuple(check for report in several for check in report.checks), *kinds.pop())
