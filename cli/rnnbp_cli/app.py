@@ -15,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # or [default: 1] in a help text is taken for markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (backends, cells, gradcheck, sample, train):

@@ -43,8 +43,8 @@ def fail(message: str, code: int = 2) -> NoReturn:
     raise typer.Exit(code)
 
 
-def set_threads(threads: int | None, *backends: str | None) -> int:
-    """Fix the number of CPU threads before NumPy loads, and say how many there are: as asked, else all cores.
+def set_threads(threads: int | None, *backends: str | None, before: int | None = None) -> int:
+    """Fix the number of CPU threads before NumPy loads, and say how many there are: as asked, else `before`, else all.
 
     The libraries read their environment once, when they are loaded; after that only threadpoolctl can change it.
     `backends` are those that will run: JAX takes all the cores of its process and cannot be told otherwise.
@@ -53,7 +53,7 @@ def set_threads(threads: int | None, *backends: str | None) -> int:
         fail("--threads has no effect on backend jax, which takes every core it is given: leave it out, or use taskset")
     if threads is not None and threads < 1:
         fail(f"--threads must be at least 1; got {threads}")
-    count = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _cores()
+    count = threads or before or int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _cores()
     if "numpy" not in sys.modules:
         os.environ.update({name: str(count) for name in _THREAD_VARIABLES})
     elif threads is not None:

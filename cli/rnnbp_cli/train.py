@@ -78,7 +78,7 @@ def train(
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None and (out is not None or force):
         fail("--resume goes on in its own folder: leave out --out and --force")
-    count = set_threads(threads if threads is not None or resume is None else threads_of(resume), backend)
+    count = set_threads(threads, backend, before=threads_of(resume) if resume else None)
 
     from rnnbp import training
     from rnnbp.backends import default_name

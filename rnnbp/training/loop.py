@@ -107,7 +107,7 @@ def _go_on(setup: Setup, state: State, folder: Path, report: Report, stop: Stop)
 
 
 def advance(setup: Setup, state: State, saved: int) -> tuple[State, float]:
-    """One update, and the loss before it. `saved` is the step of the last checkpoint, for the message when the loss is lost."""
+    """One update, and the loss before it. `saved` is the step of the last checkpoint, for the message of Diverged."""
     begun = time.perf_counter()
     config = setup.config
     batch, cursor = setup.source.batch(state.cursor, setup.batch, setup.time_steps)

@@ -1,0 +1,73 @@
+"""A run killed without warning, again and again, ends with the same bits as one left alone."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from rnnbp.runs import read_checkpoint, read_rows
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
+
+KILLS = 20
+OPTIONS = "--hidden 12 --time-steps 8 --batch 4 --steps 1500 --save-every 15 --threads 1 --seed 5".split()
+
+
+def start(*words):
+    command = [sys.executable, "-m", "rnnbp_cli", "train", *words]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def test_kill_and_resume(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("so shaken as we are, so wan with care, find we a time for frighted peace to pant. " * 20)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    process = start(str(text), *OPTIONS, "--out", str(whole))
+    assert process.wait(timeout=300) == 0, process.stderr.read()
+    process.stderr.close()
+
+    process = start(str(text), *OPTIONS, "--out", str(parts))
+    while not (parts / "last.safetensors").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    moments, kills, seen = random.Random(0), 0, set()
+    while kills < KILLS:
+        time.sleep(moments.uniform(0.0, 0.3) if kills % 2 else moments.uniform(0.3, 0.8))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        assert process.wait(timeout=60) in (-signal.SIGKILL, 0), process.stderr.read()
+        process.stderr.close()
+        seen.add(read_checkpoint(parts / "last.safetensors").meta["step"])  # always loadable
+        read_checkpoint(parts / "best.safetensors")
+        process = start("--resume", str(parts))
+    assert process.wait(timeout=300) == 0, process.stderr.read()
+    process.stderr.close()
+    assert len(seen) > 3, "the kills all met the run at the same checkpoint"
+
+    a, b = (read_checkpoint(folder / "last.safetensors") for folder in (whole, parts))
+    assert a.meta["step"] == b.meta["step"] == 1500
+    assert all(np.array_equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
+    rows = [[{**row, "tokens_per_second": None} for row in read_rows(folder)] for folder in (whole, parts)]
+    assert rows[0] == rows[1]
+
+
+def test_interrupt_saves_and_exits_130(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("full many a glorious morning have I seen " * 40)
+    process = start(str(text), *OPTIONS, "--steps", "1000000", "--save-every", "100000", "--out", str(tmp_path / "run"))
+    while not (tmp_path / "run" / "last.safetensors").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    message = process.stderr.read().decode()
+    assert process.wait(timeout=60) == 130
+    process.stderr.close()
+    assert "--resume" in message and "Traceback" not in message
+    assert read_checkpoint(tmp_path / "run" / "last.safetensors").meta["step"] > 0

@@ -1,0 +1,113 @@
+"""Run folders: checkpoints come back to the bit, and whatever is wrong with one is a single line."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from rnnbp import UserError
+from rnnbp.runs import COLUMNS, Checkpoint, append_row, check_free, create_run, cut_rows, read_checkpoint, read_rows
+from rnnbp.runs import write_checkpoint as write
+
+ROW = dict.fromkeys(COLUMNS) | {"step": 0, "valid_loss": 0.1 + 0.2}
+
+
+def some_checkpoint():
+    rng = np.random.default_rng(0)
+    arrays = {"a": rng.standard_normal((3, 4)).T, "b": np.asarray(3), "c": np.arange(6.0, dtype=np.float32)[::2]}
+    return Checkpoint(arrays, {"step": 5, "words": "zß€\n"})
+
+
+def test_a_checkpoint_comes_back_to_the_bit(tmp_path):
+    """Transposed and strided arrays too: safetensors by itself would write their memory as it lies."""
+    checkpoint = some_checkpoint()
+    write(tmp_path / "x.safetensors", checkpoint)
+    found = read_checkpoint(tmp_path / "x.safetensors")
+    assert found.meta["step"] == 5 and found.meta["words"] == "zß€\n"
+    for name, a in checkpoint.arrays.items():
+        assert np.array_equal(found.arrays[name], a)
+        assert found.arrays[name].dtype == a.dtype and found.arrays[name].shape == a.shape
+    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    write(path, some_checkpoint())
+    before = path.read_bytes()
+
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", broken)
+    with pytest.raises(OSError, match="No space"):
+        write(path, Checkpoint({}, {"step": 6}))
+    assert path.read_bytes() == before
+
+
+def test_every_shortened_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write(path, some_checkpoint())
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="damaged or cut short"):
+            read_checkpoint(path)
+
+
+def test_foreign_checkpoints_are_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(UserError, match="no checkpoint at"):
+        read_checkpoint(path)
+    save_file({"a": np.zeros(2)}, path)
+    with pytest.raises(UserError, match="not a checkpoint of rnnbp"):
+        read_checkpoint(path)
+    save_file({"a": np.zeros(2)}, path, metadata={"rnnbp": json.dumps({"format": 99})})
+    with pytest.raises(UserError, match="format 99, this version reads 1"):
+        read_checkpoint(path)
+
+
+def test_a_run_is_created_whole(tmp_path):
+    folder = tmp_path / "deep" / "run"
+    create_run(folder, {"cell": "gru"}, some_checkpoint(), ROW, force=False)
+    names = {"config.json", "metrics.csv", "last.safetensors", "best.safetensors"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert [path.name for path in folder.parent.iterdir()] == ["run"]
+    assert read_rows(folder) == [ROW]
+
+
+def test_a_run_gives_way_only_to_force(tmp_path):
+    folder = tmp_path / "run"
+    create_run(folder, {}, some_checkpoint(), ROW, force=False)
+    with pytest.raises(UserError, match="exists: --resume .* goes on with it, --force starts it anew"):
+        create_run(folder, {}, some_checkpoint(), ROW, force=False)
+    create_run(folder, {}, some_checkpoint(), ROW | {"step": 1}, force=True)
+    assert read_rows(folder)[0]["step"] == 1
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"also holds notes.txt, which --force would lose"):
+        check_free(folder, force=True)
+
+
+def test_what_is_not_a_run_is_never_touched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(UserError, match="exists and is not a run"):
+            check_free(tmp_path, force)
+    check_free(tmp_path / "new", force=False)
+    (tmp_path / "empty").mkdir()
+    check_free(tmp_path / "empty", force=False)
+
+
+def test_rows_after_the_checkpoint_and_halves_of_rows_are_cut(tmp_path):
+    folder = tmp_path / "run"
+    create_run(folder, {}, some_checkpoint(), ROW, force=False)
+    rows = [ROW | {"step": k, "train_loss": 1 / 3 + k} for k in (10, 20, 30)]
+    for row in rows:
+        append_row(folder, row)
+    with open(folder / "metrics.csv", "a") as file:
+        file.write("40,0.33")
+    assert [row["step"] for row in read_rows(folder)] == [0, 10, 20, 30]
+    cut_rows(folder, 20)
+    assert read_rows(folder) == [ROW, *rows[:2]]
+    cut_rows(folder, 20)
+    assert read_rows(folder) == [ROW, *rows[:2]]
