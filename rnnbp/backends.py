@@ -117,6 +117,7 @@ def _namespace_of(found: Backend) -> Namespace:
     return found._namespace()
 
 
+@cache
 def installed_version(distribution: str) -> str | None:
     """The version of a distribution, or None; nothing is imported."""
     try:
@@ -139,4 +140,9 @@ _OWNERS = {
 def backend_of(x: Array) -> Backend | None:
     """The backend that an array belongs to, or None for a library that has none: it takes the portable path."""
     name = _OWNERS.get(type(x).__module__.partition(".")[0])
-    return backend(name) if name else None
+    return _by_name(name) if name else None
+
+
+@cache
+def _by_name(name: str) -> Backend:
+    return backend(name)
