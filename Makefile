@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
-STEPS := 600
+STEPS := 2000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test check clean
@@ -18,9 +18,9 @@ help:
 
 demo: $(VENV)/.installed-plot
 	$(BIN)/rnnbp backends
-	$(BIN)/rnnbp gradcheck --all
-	$(BIN)/rnnbp train --cell lstm --hidden 128 --time-steps 50 --batch 32 --steps $(STEPS) --seed 0 --out $(RUN)
-	$(BIN)/rnnbp sample $(RUN) --length 400
+	$(BIN)/rnnbp gradcheck
+	$(BIN)/rnnbp train --cell lstm --hidden 128 --time-steps 50 --batch 32 --steps $(STEPS) --lr 0.01 --clip-norm 1 --out $(RUN)
+	$(BIN)/rnnbp sample $(RUN) --prompt "def " --length 400 --temperature 0.8
 	@echo
 	@echo "The learning curve is $(RUN)/curve.png; train on from there with: $(BIN)/rnnbp train --resume $(RUN)"
 
