@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rnnbp.checking.cells import gradcheck
 from rnnbp.checking.models import check_task
 from rnnbp.checking.report import Report, joined
-from rnnbp.checking.sequences import gradcheck
 from rnnbp.checking.verdicts import setting
 from rnnbp.errors import UserError
 from rnnbp.registry import CELLS, distribution

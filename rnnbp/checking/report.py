@@ -30,6 +30,7 @@ class Check:
     analytic: float | None = None
     numeric: float | None = None
     elementwise: float | None = None  # the relative error of that entry: to be read, never judged
+    padded: bool = False  # whether one of the sequences was shorter than the others
     note: str = ""  # what is wrong beyond numbers: a shape, a dtype, a cell that cannot be loaded
 
     @property

@@ -1,74 +1,34 @@
-"""`rnnbp.gradcheck`: every gradient of a cell over a sequence."""
+"""A cell over a sequence as a subject of a check."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
-from rnnbp.backends import Backend
-from rnnbp.cellbase import Cell, PointwiseCell, State
-from rnnbp.checking.differences import MEMORY
-from rnnbp.checking.problems import Problem, draw
-from rnnbp.checking.report import Report
+from rnnbp.cellbase import State
+from rnnbp.checking.problems import Problem
 from rnnbp.checking.subjects import Subject, Tensors, free_name, truncated
-from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting, verify
-from rnnbp.errors import UserError
+from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import Array
-from rnnbp.registry import cell as make_cell
 from rnnbp.scanning import scan
-from rnnbp.truncation import Window, parse
+from rnnbp.truncation import Window
 from rnnbp.unrolling import unroll
 
-SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
+def mask_is_refused(problem: Problem, how: Setting) -> bool:
+    """Whether the cell's or the backend's own scan takes the problem without its mask, and not with it."""
+    cell, backend = problem.cell, how.backend
+    params = {n: backend.asarray(v, how.dtype) for n, v in problem.params.items()}
+    xs, s0 = backend.asarray(problem.xs, how.dtype), tuple(backend.asarray(z, how.dtype) for z in problem.s0)
+    data = {n: backend.asarray(d, how.dtype) for n, d in problem.data.items()}
+    rest: dict[str, Any] = {"resets": None, "data": data, "reverse": False, "record": False, "keep": False}
 
-def gradcheck(
-    cell: Cell | str,
-    *,
-    backend: Backend | str | None = None,
-    dtype: str = "float64",
-    method: str = "complex-step",
-    truncation: str = "full",
-    time_steps: int = 5,
-    batch: int = 3,
-    input_size: int | None = None,
-    hidden_size: int | None = None,
-    seed: int = 0,
-    padded: bool = True,
-    memory: int = MEMORY,
-    progress: Progress | None = None,
-) -> Report:
-    """Check the gradient of every parameter, of the inputs X and of the initial states, on a random problem.
+    def declined(mask: Array | None) -> list[bool]:
+        own = cell.scan(backend.xp, params, xs, s0, mask=mask, **rest)
+        fast = backend.scan(cell, params, xs, s0, mask=mask, **rest)
+        return [result is NotImplemented for result in (own, fast)]
 
-    cell: a cell, or NAME[:option=value,…] with input_size (default 4) and hidden_size (default 6).
-    dtype: of the backward. The reference is taken in double precision at the same numbers, whatever the dtype.
-    method: "complex-step", exact to rounding, or "central" differences.
-    truncation: "full" or "tbptt:K1,K2". A truncated backward is checked against what it claims, which is said in
-    `checking.subjects.truncated`.
-    padded: the last sequence is shorter than the others (a mask), so that this path is checked too.
-    memory: bytes that the perturbed copies may take; it changes the time, not the result.
-    progress: is called with the cell's name and how many of how many entries are done.
-    """
-    how = setting(backend, dtype, method, truncation)
-    check_counts(time_steps=time_steps, batch=batch, memory=memory)
-    check_counts(0, seed=seed)
-    windows = parse(truncation, time_steps)
-    given = {"input_size": input_size, "hidden_size": hidden_size}
-    if isinstance(cell, str):
-        name = cell
-        made: Cell = make_cell(cell, **{what: SIZES[what] if size is None else size for what, size in given.items()})
-    elif isinstance(cell, Cell):
-        name, made = label(cell), cell
-        for what, size in given.items():
-            if size not in (None, getattr(cell, what)):
-                raise UserError(f"{what} is the cell's own, {getattr(cell, what)}; got {size}: leave it out")
-    else:
-        raise UserError(f"a gradient check takes a cell, or NAME[:option=value,…]; got {cell!r}")
-    if method == "central" and isinstance(made, PointwiseCell) and made.cut:
-        raise UserError(f"differences see through the cut gates {', '.join(made.cut)}: use method complex-step")
-    subject = sequence_subject(name, draw(made, time_steps, batch, seed, dtype, padded), windows, how)
-    return Report(tuple(verify(subject, how, memory, progress)), seed)
+    return problem.mask is not None and declined(backend.asarray(problem.mask)) != declined(None)
 
 
 def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how: Setting) -> Subject:
@@ -120,11 +80,11 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
 
     widest = max((spec.shape[-1] for spec in cell.params.values()), default=cell.hidden_size)
     rows = problem.xs.shape[0] * problem.xs.shape[1]
-    return Subject(name, tensors, loss, gradients, work=rows * (cell.input_size + 4 * (widest + len(s0_names))))
-
-
-def label(cell: Cell) -> str:
-    """A cell's class with the options that differ from their defaults: LSTM(peepholes=True)."""
-    options = [f for f in fields(cell) if f.name not in SIZES]
-    said = [f"{f.name}={getattr(cell, f.name)!r}" for f in options if getattr(cell, f.name) != f.default]
-    return type(cell).__name__ + (f"({', '.join(said)})" if said else "")
+    return Subject(
+        name,
+        tensors,
+        loss,
+        gradients,
+        padded=mask is not None,
+        work=rows * (cell.input_size + 4 * (widest + len(s0_names))),
+    )

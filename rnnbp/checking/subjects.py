@@ -31,6 +31,7 @@ class Subject:
     loss: Loss
     gradients: Callable[[Tensors], Tensors]
     work: int
+    padded: bool = False  # whether one of the sequences is shorter than the others
 
 
 def truncated(

@@ -69,12 +69,14 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
         fault = _misfit(gradient, shape, how)
         if fault:
             advance(point[name].size)
-            return how.check(subject.name, name, shape=shape, note=f"the gradient of {name} {fault}")
+            note = f"the gradient of {name} {fault}"
+            return how.check(subject.name, name, shape=shape, padded=subject.padded, note=note)
         numeric = differentiate(how.method, subject.loss, point, name, backend, copies=copies, advance=advance)
         found = compare(backend.to_numpy(gradient), numeric)
         measured = {"error": found.error, "norm_error": found.norm, "max_error": found.maximum}
         entry = {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
-        return how.check(subject.name, name, shape=shape, index=found.index, **measured, **entry)
+        where = {"shape": shape, "index": found.index, "padded": subject.padded}
+        return how.check(subject.name, name, **where, **measured, **entry)
 
     analytic = subject.gradients({n: backend.asarray(v, how.dtype) for n, v in point.items()})
     return [check(name) for name in point]

@@ -1,0 +1,134 @@
+"""`rnnbp gradcheck`: its words, its exit codes, its output."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, distribution
+
+import pytest
+from faulty_cells import LoopedLSTM
+from rnnbp_cli import main
+
+from rnnbp.checking import builtin_specs
+from rnnbp.registry import CELLS
+
+
+@pytest.fixture
+def rnnbp(capsys):
+    """Run a command in this process: its exit code, stdout and stderr."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as end:
+            main(["gradcheck", *words])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+def plug_in(monkeypatch, **targets):
+    """Cells of a pretended other distribution."""
+    dist = distribution("numpy")
+    found = {name: EntryPoint(name, target, "rnnbp.cells")._for(dist) for name, target in targets.items()}
+    monkeypatch.setitem(vars(CELLS), "_winners", {name: CELLS[name] for name in CELLS} | found)
+
+
+def breaks(*sizes):
+    raise ZeroDivisionError(f"no [such] thing as {sizes}")
+
+
+def skip_first_step(input_size, hidden_size):
+    return LoopedLSTM(input_size, hidden_size, "t = 0 skipped")
+
+
+def test_no_cell_means_every_built_in_one(rnnbp):
+    code, out, err = rnnbp()
+    assert code == 0 and err == ""
+    for spec in builtin_specs():
+        assert f" {spec} " in out
+    assert "seed 0" in out and "tensors within tolerance" in out and "worst: " in out and "FAIL" not in out
+
+
+def test_every_word_reaches_the_check(rnnbp):
+    words = "lstm:peepholes=true --backend strict --device device1 --dtype float32 --method central --truncation"
+    sizes = "tbptt:1,2 --time-steps 4 --batch 2 --input 3 --hidden 5 --seed 9 --json"
+    code, out, err = rnnbp(*words.split(), *sizes.split())
+    found = json.loads(out)
+    assert code == 0 and err == "" and found["passed"] is True and found["seed"] == 9
+    keys = ("cell", "backend", "dtype", "method", "truncation", "tolerance")
+    assert {tuple(check[key] for key in keys) for check in found["checks"]} == {
+        ("lstm:peepholes=true", "strict", "float32", "central", "tbptt:1,2", 1e-5)
+    }
+    shapes = {check["tensor"]: check["shape"] for check in found["checks"]}
+    assert (shapes["W"], shapes["U"], shapes["X"], shapes["c0"]) == ([3, 20], [5, 20], [4, 2, 3], [2, 5])
+
+
+def test_seeds_differ_and_repeat(rnnbp):
+    first, again, other = (rnnbp("elman", "--json", "--seed", seed)[1] for seed in ("1", "1", "2"))
+    assert first == again and first != other
+
+
+def test_a_wrong_backward_exits_1_and_is_named(rnnbp, monkeypatch):
+    plug_in(monkeypatch, skips=f"{__name__}:skip_first_step")
+    code, out, _ = rnnbp("elman", "skips")
+    assert code == 1 and "FAIL" in out and "pass" in out
+    assert re.search(r"^worst: \w+\[\d+, \d+.*\] of skips: error .* analytic .* numeric ", out, re.MULTILINE)
+    code, out, _ = rnnbp("skips", "--json")
+    found = json.loads(out)
+    assert code == 1 and found["passed"] is False and found["worst"]["cell"] == "skips"
+
+
+def test_all_goes_on_past_a_broken_plugin(rnnbp, monkeypatch):
+    plug_in(monkeypatch, gone="no_such_module:Cell", breaks=f"{__name__}:breaks")
+    code, out, err = rnnbp("--all")
+    assert code == 1 and err == ""
+    assert "gone: cell 'gone' of numpy cannot be loaded: ModuleNotFoundError" in out
+    assert "breaks: ZeroDivisionError: no [such] thing as (4, 6)" in out
+    code, out, _ = rnnbp("--all", "--json")
+    by_cell = {check["cell"]: check for check in json.loads(out)["checks"]}
+    assert code == 1 and by_cell["gone"]["passed"] is False and by_cell["gone"]["error"] is None
+    assert by_cell["lstm"]["passed"] is True
+    code, _, err = rnnbp("gone")
+    assert code == 2 and "cannot be loaded" in err
+
+
+def test_a_task(rnnbp):
+    code, out, _ = rnnbp("--task", "four-steps", "lstm", "gru:reset=before")
+    assert code == 0 and "task four-steps" in out and "readout.W" in out and "gru:reset=before" in out
+    found = json.loads(rnnbp("lstm", "--task", "four-steps", "--json")[1])
+    assert found["task"] == "four-steps" and found["passed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("lstn", "unknown cell 'lstn': did you mean lstm"),
+        ("lstm:peephole=true", "unknown option of cell lstm 'peephole': did you mean peepholes"),
+        ("lstm --all", "--all checks every cell"),
+        ("--method forward", "unknown method 'forward'"),
+        ("--dtype float16", "unknown dtype"),
+        ("--backend numpi", "did you mean numpy"),
+        ("--device cuda:7", "device of backend numpy must be one of cpu"),
+        ("--time-steps 0", "time_steps must be an integer of at least 1"),
+        ("--hidden -3", "hidden_size must be an integer of at least 1"),
+        ("--truncation tbptt:2,1", "K2 >= K1"),
+        ("--all --truncation half", "truncation must be full or tbptt:K1,K2"),
+        ("--task four-step", "unknown task 'four-step': did you mean four-steps"),
+        ("--task four-steps --input 7", "input_size is the task's own"),
+        ("--seed -1", "--seed"),
+        ("--batch many", "--batch"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(rnnbp, words, message):
+    code, out, err = rnnbp(*words.split())
+    assert code == 2 and out == "" and message in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_as_a_process():
+    """Exit code and a clean stdout, from a real process."""
+    call = [sys.executable, "-c", "from rnnbp_cli import main; main()", "gradcheck", "elman", "--json"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "" and json.loads(done.stdout)["passed"] is True
