@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+from array_api_compat import device
 
 from rnnbp.cellbase import Cell, Params, State
 from rnnbp.errors import UserError
@@ -108,7 +109,7 @@ def unroll(
         grads, dxs = steps.collect(start, stop, [kept[t] for t in range(start, stop)], dp)
         for name, spec in cell.params.items():
             if name not in grads:
-                grads[name] = xp.zeros((*wide, *spec.shape), dtype=dtype)
+                grads[name] = xp.zeros((*wide, *spec.shape), dtype=dtype, device=device(s[0]))
         return {name: grads[name] for name in cell.params}, _padded(xp, dxs, start, time_steps), ds
 
     if history is not None:

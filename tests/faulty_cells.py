@@ -38,6 +38,7 @@ LOOP_FAULTS = {
     "X turned in time": {"X"},
     "one entry of dU": {"U"},
     "dtype widened": {"U"},
+    "device lost": {"U"},
     "shape lost": {"b"},
 }
 ENTRY = (1, 7)
@@ -142,6 +143,8 @@ class LoopedLSTM(ToyLSTM):
                 total["U"] = xp.asarray(host)
             if fault == "dtype widened":
                 total["U"] = xp.astype(total["U"], xp.float64)
+            if fault == "device lost":
+                total["U"] = total["U"].to_device(xp.Device("CPU_DEVICE"))
             if fault == "shape lost":
                 total["b"] = xp.sum(total["b"])
             if fault == "X turned in time":

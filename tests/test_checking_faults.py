@@ -34,7 +34,7 @@ def test_a_fault_of_the_step_fails_over_a_sequence(fault, method):
     assert found >= STEP_FAULTS[fault]
 
 
-@pytest.mark.parametrize("fault", sorted(set(LOOP_FAULTS) - {"dtype widened"}))
+@pytest.mark.parametrize("fault", sorted(set(LOOP_FAULTS) - {"dtype widened", "device lost"}))
 def test_a_fault_of_the_loop_is_named(fault):
     report = rnnbp.gradcheck(LoopedLSTM(3, 4, fault))
     assert failed(report) == LOOP_FAULTS[fault]
@@ -57,6 +57,29 @@ def test_a_gradient_in_another_dtype_fails_and_says_so():
 def test_a_gradient_of_another_shape_fails_and_says_so():
     report = rnnbp.gradcheck(LoopedLSTM(3, 4, "shape lost"))
     assert report.failures[0].tensor == "b" and "has shape ()" in report.failures[0].note
+
+
+def test_a_gradient_on_another_device_fails_and_says_so():
+    pytest.importorskip("array_api_strict")
+    backend = rnnbp.backend("strict", "device1")
+    assert rnnbp.gradcheck(LoopedLSTM(3, 4), backend=backend).passed
+    report = rnnbp.gradcheck(LoopedLSTM(3, 4, "device lost"), backend=backend)
+    assert failed(report) == {"U"} and "is on" in report.failures[0].note
+
+
+class Spare(ToyLSTM):
+    """Has a parameter that it does not use."""
+
+    @property
+    def params(self):
+        return super().params | {"spare": rnnbp.Param((3,), rnnbp.initializers.normal(1.0))}
+
+
+def test_a_parameter_without_a_gradient_is_zero_where_it_belongs():
+    pytest.importorskip("array_api_strict")
+    report = rnnbp.gradcheck(Spare(3, 4), backend=rnnbp.backend("strict", "device1"))
+    assert report.passed, str(report)
+    assert {c.tensor: (c.analytic, c.numeric) for c in report.checks}["spare"] == (0.0, 0.0)
 
 
 def test_one_wrong_entry_of_a_large_tensor_is_found_and_named():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
 from typing import Any, TypeAlias
+
+from array_api_compat import device
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
@@ -65,8 +67,8 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
             progress(subject.name, done, total)
 
     def check(name: str) -> Check:
-        shape, gradient = point[name].shape, analytic.get(name)
-        fault = _misfit(gradient, shape, how)
+        gradient, tensor, shape = analytic.get(name), given[name], point[name].shape
+        fault = _misfit(gradient, tensor)
         if fault:
             advance(point[name].size)
             note = f"the gradient of {name} {fault}"
@@ -78,15 +80,20 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
         where = {"shape": shape, "index": found.index, "padded": subject.padded}
         return how.check(subject.name, name, **where, **measured, **entry)
 
-    analytic = subject.gradients({n: backend.asarray(v, how.dtype) for n, v in point.items()})
+    given = {n: backend.asarray(v, how.dtype) for n, v in point.items()}
+    analytic = subject.gradients(given)
     return [check(name) for name in point]
 
 
-def _misfit(gradient: Array | None, shape: Sequence[int], how: Setting) -> str:
+def _misfit(gradient: Array | None, tensor: Array) -> str:
     """What makes an array no gradient of a tensor, in words; empty if it fits."""
     if gradient is None:
         return "is missing"
-    if tuple(gradient.shape) != tuple(shape):
-        return f"has shape {tuple(gradient.shape)}, the tensor {tuple(shape)}"
-    want = getattr(how.backend.xp, how.dtype)
-    return "" if gradient.dtype == want else f"is {gradient.dtype}, the tensor {how.dtype}"
+    for what, got, want in (
+        ("has shape", tuple(gradient.shape), tuple(tensor.shape)),
+        ("is", gradient.dtype, tensor.dtype),
+        ("is on", device(gradient), device(tensor)),
+    ):
+        if got != want:
+            return f"{what} {got}, the tensor {want}"
+    return ""
