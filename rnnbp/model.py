@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from array_api_compat import array_namespace
 
-from rnnbp.backends import Backend
 from rnnbp.cellbase import Param, Params
 from rnnbp.embedding import check_symbols, embed, one_hot
 from rnnbp.errors import UserError, unknown
@@ -67,26 +67,28 @@ class Model:
         s0: States | None = None,
         *,
         mask: Array | None = None,
-        backend: Backend | None = None,
+        **options: Any,
     ) -> tuple[Array, States, ModelBackward]:
         """The loss (one number per copy), the last states, and the backward.
 
         backward(windows=None) -> (dparams, dxs, ds0): summed over the windows, each taken through all layers with its
-        own cut; default full BPTT. dxs is None where the inputs are symbols.
+        own cut; default full BPTT. dxs is None where the inputs are symbols; ds0 comes from the windows that start at
+        step 0. options: resets, data, backend, as in `Stack.scan`.
         """
         check_names("parameters of the model", params, self.params)
         own = {name: params[name] for name in self.stack.params}
         dense, inputs_backward = self._inputs(params, xs)
-        ys, last, stack_backward = self.stack.scan(own, dense, s0, mask=mask, backend=backend)
+        ys, last, stack_backward = self.stack.scan(own, dense, s0, mask=mask, **options)
         logits, readout_backward = readout(params["readout.W"], params["readout.b"], ys)
         value, loss_backward = self.loss(logits, targets, mask)
 
         def backward(windows: Sequence[Window] | None = None) -> tuple[dict[str, Array], Array, States]:
             dW, db, dys = readout_backward(loss_backward())
             total: Any = None
-            for window in windows or full(xs.shape[-2 if self.symbols else -3]):
-                found = stack_backward(dys, None, window)
-                total = found if total is None else add(total, found)
+            for window in windows or full(dys.shape[-3]):
+                dparams, dxs, ds = stack_backward(dys, None, window)
+                ds0 = ds if window.start == 0 else zeros_like(ds)  # else it is the error of a later state
+                total = (dparams, dxs, ds0) if total is None else add(total, (dparams, dxs, ds0))
             dparams, dxs, ds0 = total
             dtable = inputs_backward(dxs)
             dparams |= {"readout.W": dW, "readout.b": db} | ({} if dtable is None else {"embedding.E": dtable})
@@ -124,6 +126,11 @@ def readout(w: Array, b: Array, ys: Array) -> tuple[Array, Callable[[Array], tup
         return xp.matmul(xp.matrix_transpose(rows), d), xp.sum(d, axis=-2), dys
 
     return unfold(xp, matmul(xp, rows, w) + b[..., None, :], steps), backward
+
+
+def zeros_like(states: States) -> States:
+    """Zero for every state."""
+    return tuple(tuple(array_namespace(z).zeros_like(z) for z in s) for s in states)
 
 
 def add(one: Any, two: Any) -> Any:

@@ -114,7 +114,9 @@ class Stack:
     ) -> tuple[Array, States, list[Any]]:
         """All layers by one way, `scan` or `run`: outputs, last states, and what else that way gives, per cell."""
         cells = list(self.cells)
+        given = data or {}
         check_names("parameters of the stack", params, self.params)
+        check_names("data of the stack", given, [prefix + name for prefix, cell in cells for name in cell.data])
         if s0 is not None and len(s0) != len(cells):
             raise UserError(f"s0 must hold one state per cell, {len(cells)}; got {len(s0)}")
         last: list[State] = []
@@ -124,7 +126,7 @@ class Stack:
             for reverse, cell in enumerate(layer):
                 prefix = f"{k}.reverse." if reverse else f"{k}."
                 own = {name: params[prefix + name] for name in cell.params}
-                extra = {name: (data or {})[prefix + name] for name in cell.data}
+                extra = {name: given[prefix + name] for name in cell.data}
                 state = s0[len(last)] if s0 is not None else None
                 options: dict[str, Any] = {"mask": mask, "resets": resets, "data": extra or None, "backend": backend}
                 y, s, *back = way(cell, own, xs, state, reverse=bool(reverse), **options)

@@ -82,6 +82,23 @@ def test_states_carry_from_one_call_to_the_next(backend):
         assert relative_error(backend.to_numpy(a), backend.to_numpy(b)) < 1e-15
 
 
+def test_ds0_of_windows_is_the_error_of_the_first_state_alone():
+    """A window that starts later ends in the error of a later state, which is no part of ds0."""
+    model = rnnbp.Model(rnnbp.stack("lstm", I, H), O, CrossEntropy("sum"))
+    p, xs, targets, _ = problem(model, masked=False)
+    windows = [Window(0, 0, 2), Window(2, 2, T)]
+    ds0 = model(p, xs, targets)[2](windows)[2]
+    expected = model(p, xs[:2], targets[:2])[2]()[2]
+    assert all(relative_error(a, b) < 1e-15 for a, b in zip(ds0[0], expected[0], strict=True))
+
+
+def test_unknown_data_are_refused():
+    model = rnnbp.Model(rnnbp.stack("lstm", I, H), O, CrossEntropy())
+    p, xs, targets, _ = problem(model)
+    with pytest.raises(UserError, match="data of the stack must be named nothing; unknown 0.noise"):
+        model(p, xs, targets, data={"0.noise": xs})
+
+
 def test_run_is_the_forward(backend):
     model = rnnbp.Model(rnnbp.stack("gru", I, H, 1, True), O, CrossEntropy())
     p, xs, targets, mask = problem(model)

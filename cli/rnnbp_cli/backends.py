@@ -21,7 +21,7 @@ def backends(json: JsonOption = False) -> None:
     for row in rows:
         state = "yes" if row["available"] else escape(f"no: {row['reason']}")
         table.add_row(row["name"], row["version"] or "–", state, ", ".join(row["devices"]), ", ".join(row["dtypes"]))
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 def _names() -> list[str]:

@@ -33,7 +33,7 @@ def cells(
         table.add_row(
             row["name"], ", ".join(row["states"]), shapes, count, row["distribution"], escape(row["error"] or "")
         )
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 def _row(entry: Any, input_size: int, hidden_size: int) -> dict[str, Any]:

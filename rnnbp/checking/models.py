@@ -104,9 +104,7 @@ def model_subject(
     def gradients(given: Tensors) -> Tensors:
         p, inputs, s0 = pick(given)
         _, _, backward = model(p, inputs, constant(targets, how.dtype), s0, backend=backend)
-        dparams, dxs, _ = backward(windows)
-        from_start = [w for w in windows if w.start == 0]  # the states at other starts are constants
-        ds0 = backward(from_start)[2]
+        dparams, dxs, ds0 = backward(windows)
         named = {n: d for names, ds in zip(states, ds0, strict=True) for n, d in zip(names, ds, strict=True)}
         return dparams | ({xs_name: dxs} if dense else {}) | named
 
