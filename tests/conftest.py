@@ -1,0 +1,43 @@
+"""The `backend` fixture: every test that takes it runs on every built-in backend.
+
+A backend that is not there is skipped with its reason. The environment variable RNNBP_TEST_BACKENDS (a comma between
+names) says which must be there: without one of them its tests fail.
+"""
+
+import os
+
+import pytest
+
+import rnnbp
+from rnnbp.registry import BACKENDS
+
+NAMES = ("numpy", "strict", "torch", "jax", "cupy")
+REQUIRED = frozenset(filter(None, map(str.strip, os.environ.get("RNNBP_TEST_BACKENDS", "").split(","))))
+
+
+def pytest_configure():
+    if strangers := REQUIRED - set(NAMES):
+        raise pytest.UsageError(f"RNNBP_TEST_BACKENDS may name {', '.join(NAMES)}; got {', '.join(sorted(strangers))}")
+
+
+def backend_or_skip(name: str) -> rnnbp.Backend:
+    """The backend of that name; where it is not available a skip, or a failure if it must be there."""
+    reason = BACKENDS.load(name).available()
+    if reason is None:
+        return rnnbp.backend(name)
+    if name in REQUIRED:
+        pytest.fail(f"RNNBP_TEST_BACKENDS asks for {name}: {reason}", pytrace=False)
+    pytest.skip(f"backend {name}: {reason}")
+
+
+@pytest.fixture(params=NAMES)
+def backend(request: pytest.FixtureRequest) -> rnnbp.Backend:
+    """Each built-in backend in turn, on its first device."""
+    return backend_or_skip(request.param)
+
+
+@pytest.fixture
+def device1() -> rnnbp.Backend:
+    """array-api-strict on a device that is not its first: whatever forgets `device=` fails there."""
+    backend_or_skip("strict")
+    return rnnbp.backend("strict", "device1")
