@@ -66,8 +66,8 @@ def test_truncation_is_what_it_says(k1, k2):
         numeric = sum(complex_step(backend, lambda z, x=x, n=name: window_loss(x, {**p, n: z}), w) for x in windows)
         assert relative_error(dp[name], numeric) < 1e-13, name
     full = model(p, xs, targets)[2]()[0]
-    apart = relative_error(dp["0.U"], full["0.U"])
-    assert apart < 1e-15 if k2 == T and k1 == T else apart > 1e-3
+    apart = relative_error(dp["0.W"], full["0.W"])  # not U: from a zero state the first step leaves it alone
+    assert apart < 1e-15 if k2 == T else apart > 1e-6
 
 
 def test_states_carry_from_one_call_to_the_next(backend):
