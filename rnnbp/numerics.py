@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_jax_array, is_numpy_array, is_torch_array
+from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_numpy_array
 
 from rnnbp.errors import UserError
 
@@ -40,7 +40,7 @@ def detach(x: Array) -> Array:
         x = lax.stop_gradient(x)
     elif hasattr(x, "detach"):
         x = x.detach()
-    if not isinstance(x, np.ndarray) and not hasattr(x, "__array_namespace__") and not is_torch_array(x):
+    if not is_array_api_obj(x):
         return x
     xp = array_namespace(x)
     return xp.astype(xp.real(x), x.dtype) if xp.isdtype(x.dtype, "complex floating") else x
@@ -81,8 +81,12 @@ def broadcast(xp: Namespace, a: Array, lead: tuple[int, ...], trailing: int) -> 
 
 
 def freeze(a: Array) -> Array:
-    """A NumPy array becomes read-only: what a backward keeps cannot be changed under it. Others pass as they are."""
+    """A read-only view of a NumPy array: what a backward keeps cannot be changed under it. Others pass as they are.
+
+    A view, because the array may be the caller's own: a cell can hand a state on as it came.
+    """
     if is_numpy_array(a):
+        a = a.view()
         a.flags.writeable = False
     return a
 

@@ -24,7 +24,12 @@ def backend_or_skip(name: str) -> rnnbp.Backend:
     """The backend of that name; where it is not available a skip, or a failure if it must be there."""
     reason = BACKENDS.load(name).available()
     if reason is None:
-        return rnnbp.backend(name)
+        found = rnnbp.backend(name)
+        if name == "torch":
+            import torch
+
+            torch.set_num_threads(1)  # on arrays as small as the tests' its threads only wait for each other
+        return found
     if name in REQUIRED:
         pytest.fail(f"RNNBP_TEST_BACKENDS asks for {name}: {reason}", pytrace=False)
     pytest.skip(f"backend {name}: {reason}")

@@ -150,16 +150,19 @@ def complex_step(backend: rnnbp.Backend, loss: Callable[[Any], Any], value: np.n
 
 
 def relative_error(a: Any, n: Any) -> float:
-    """‖a−n‖ / (‖a‖+‖n‖); two exact zeros agree. Different shapes never do."""
+    """‖a−n‖ / (‖a‖+‖n‖); two exact zeros agree. Different shapes never do, nor does what is not finite."""
     a, n = np.asarray(a), np.asarray(n)
     assert a.shape == n.shape, f"shapes differ: {a.shape} and {n.shape}"
-    size = np.linalg.norm(a) + np.linalg.norm(n)
-    return float(np.linalg.norm(a - n) / size) if size != 0 else 0.0
+    largest = max(np.max(np.abs(a)), np.max(np.abs(n)))
+    if largest == 0:
+        return 0.0
+    a, n = a / largest, n / largest  # so that tiny numbers do not vanish when squared
+    return float(np.linalg.norm(a - n) / (np.linalg.norm(a) + np.linalg.norm(n)))
 
 
 def tolerance(dtype: str = "float64") -> float:
-    """A rounding for each of the T (I + H) products behind an entry, and 10 for how errors add up; 1e-13 in float64."""
-    return 10 * T * (I + H) * float(np.finfo(dtype).eps)
+    """A rounding for each of the T B (I + H) products that an entry sums over, and 10 for how they add up: 3e-13."""
+    return 10 * T * B * (I + H) * float(np.finfo(dtype).eps)
 
 
 def agree(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], dtype: str = "float64") -> None:

@@ -74,4 +74,5 @@ class TorchBackend(Backend):
 
         with torch.no_grad():
             ys, s, backward = reference(self.xp, cell, params, xs, s0, **options)
-        return ys, s, torch.no_grad()(backward)  # keeps the attributes of `backward`, its record among them
+        last = tuple(z.detach() for z in s)  # a cell may hand on a state that asks for its gradient
+        return ys, last, torch.no_grad()(backward)  # keeps the attributes of `backward`, its record among them
