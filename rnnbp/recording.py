@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from rnnbp.errors import unknown
 from rnnbp.numerics import Array, Namespace
 
 
 class Record(Mapping[str, Array]):
-    """name -> (..., T, B, N). Filled by the forward, and anew with the errors by every backward.
+    """name -> (..., T, B, N), a state of another shape (..., T, B, *shape). Filled by the forward, and anew with the
+    errors by every backward.
 
     States carry their own names (the value after the step), the cell's internals those of its closure (i, f, g, t, …),
-    pre-activations `a_<gate>`, or `a_<gate>_x` and `a_<gate>_h` for a split gate.
-    Errors: `d<state>` is the whole error of a state after the step, `da_<gate>` that of a pre-activation.
+    pre-activations `a_<gate>`, or `a_<gate>_x` and `a_<gate>_h` for a split gate. At a masked step states stay as they
+    were; its internals and pre-activations are what the cell computed there, to no effect.
+    Errors: `d<state>` is all the error that reaches a state after the step from outside the step (so an LSTM's dc is
+    without the part that comes through the h of the same step), `da_<gate>` that of a pre-activation.
     Steps that a backward does not reach have error zero.
     """
 
@@ -21,23 +25,28 @@ class Record(Mapping[str, Array]):
         self._xp, self._time_steps = xp, time_steps
         self._forward: dict[str, dict[int, Array]] = {}
         self._errors: dict[str, dict[int, Array]] = {}
+        self._trailing: dict[str, int] = {}  # the axes from B on
 
-    def note(self, t: int, name: str, value: Array) -> None:
-        """Keep a value of the forward."""
+    def note(self, t: int, name: str, value: Array, trailing: int = 2) -> None:
+        """Keep a value of the forward, with so many axes from B on."""
         self._forward.setdefault(name, {})[t] = value
+        self._trailing[name] = trailing
 
-    def note_error(self, t: int, name: str, value: Array) -> None:
+    def note_error(self, t: int, name: str, value: Array, trailing: int = 2) -> None:
         """Keep an error of the present backward."""
         self._errors.setdefault(name, {})[t] = value
+        self._trailing[name] = trailing
 
     def forget_errors(self) -> None:
         """A backward begins."""
         self._errors = {}
 
     def __getitem__(self, name: str) -> Array:
+        if name not in self._forward and name not in self._errors:
+            raise unknown("name in this record", name, self)
         steps = self._forward[name] if name in self._forward else self._errors[name]
         zero = self._xp.zeros_like(next(iter(steps.values())))
-        return self._xp.stack([steps.get(t, zero) for t in range(self._time_steps)], axis=-3)
+        return self._xp.stack([steps.get(t, zero) for t in range(self._time_steps)], axis=-1 - self._trailing[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._forward, *self._errors])

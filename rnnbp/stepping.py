@@ -32,12 +32,11 @@ class Stepper(ABC):
         """The step's own data, (..., B, *shape)."""
         return {n: d[(..., t, slice(None), *[slice(None)] * self.trailing[n])] for n, d in self.data.items()}
 
-    def note(self, t: int, back: Callable[..., Any], s1: State) -> None:
-        """Record what the step computed."""
+    def note(self, t: int, back: Callable[..., Any]) -> None:
+        """Record what the step computed on its way."""
         if self.record is None:
             return
-        states = dict(zip(self.cell.states, s1, strict=True))
-        for name, value in (internals(back, self.xs.shape[-2]) | states).items():
+        for name, value in internals(back, self.xs.shape[-2]).items():
             self.record.note(t, name, value)
 
     @abstractmethod
@@ -54,7 +53,7 @@ class PlainStepper(Stepper):
 
     def forward(self, t: int, s: State) -> tuple[State, StepBack]:
         s1, back = self.cell.step(self.xp, self.p, self.xs[..., t, :, :], s, self.at(t))
-        self.note(t, back, s1)
+        self.note(t, back)
 
         def step_back(ds1: State) -> tuple[Kept, Mapping[str, Any], State]:
             dp, dx, ds = back(ds1)
@@ -89,7 +88,7 @@ class PointwiseStepper(Stepper):
         xp, cell, h = self.xp, self.cell, self.cell.context(self.xp, s)
         a = cell.preactivations(xp, self.p, self.ax[..., t, :, :], h)
         s1, back = cell.pointwise(xp, a, s, self.rows, self.at(t))
-        self.note(t, back, s1)
+        self.note(t, back)
         if self.record is not None:
             for name, value in zip(self.operands, a, strict=True):
                 self.record.note(t, f"a_{name}", value)

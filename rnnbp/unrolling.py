@@ -70,6 +70,9 @@ def unroll(
             ys[t] = xp.where(xp.reshape(mask[t, :], (batch, 1)), s1[0], xp.zeros_like(s1[0]))
             s1 = choose(mask[t, :], s1, s)
         s = s1
+        if history is not None:  # after the step's own names: a cell may call the state it started from h, too
+            for name, z, n in zip(cell.states, s, trailing, strict=True):
+                history.note(t, name, z, n)
         if keep:
             backs[t] = back
 
@@ -94,8 +97,8 @@ def unroll(
                 dy = dy if mask is None else xp.where(xp.reshape(mask[t, :], (batch, 1)), dy, xp.zeros_like(dy))
                 ds = (ds[0] + dy, *ds[1:])
             if history is not None:
-                for name, d in zip(cell.states, ds, strict=True):
-                    history.note_error(t, f"d{name}", d)
+                for name, d, n in zip(cell.states, ds, trailing, strict=True):
+                    history.note_error(t, f"d{name}", d, n)
             if mask is not None:
                 ds, still = choose(mask[t, :], ds, zero), choose(mask[t, :], zero, ds)
             kept[t], dp_t, ds = backs[t](ds)
