@@ -73,6 +73,11 @@ class Backend(ABC):
         self.synchronize()
         return time.perf_counter() - start
 
+    def peak_bytes(self, call: Callable[[], Any]) -> int | None:
+        """How far the device's allocator rises above its level during a call; None where arrays are in host memory."""
+        del call
+        return None
+
     def scan(self, cell: Any, params: Any, xs: Array, s0: Any, **options: Any) -> Any:
         """A faster scan with the contract of `rnnbp.scan`, or NotImplemented: then the portable loop runs."""
         del cell, params, xs, s0, options
@@ -146,3 +151,15 @@ def backend_of(x: Array) -> Backend | None:
 @cache
 def _by_name(name: str) -> Backend:
     return backend(name)
+
+
+def backend_for(x: Array, asked: Backend | None) -> Backend | None:
+    """The backend that was asked for, or else the array's own. One that makes other arrays than x is a UserError."""
+    if asked is None:
+        return backend_of(x)
+    if not isinstance(asked, Backend):
+        raise UserError(f"backend must be a Backend; got {asked!r}: rnnbp.backend(name) gives one")
+    owner = _OWNERS.get(type(x).__module__.partition(".")[0])
+    if owner not in (None, asked.name) and asked.name in _OWNERS.values():
+        raise UserError(f"backend {asked.name} got arrays of {owner}: convert them with backend.asarray")
+    return asked

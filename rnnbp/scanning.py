@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnbp.backends import Backend, backend_of
+from rnnbp.backends import Backend, backend_for
 from rnnbp.cellbase import Cell, Params, State
 from rnnbp.numerics import Array, Namespace
 from rnnbp.unrolling import ScanBackward, unroll
@@ -67,7 +67,7 @@ def _any_path(
     xp = check_scan(cell, params, xs, s0, options["mask"], options["resets"], options["data"])
     if s0 is None:
         s0 = cell.initial_state(xp, xs.shape[-2], xs)
-    chosen = backend or backend_of(xs)
+    chosen = backend_for(xs, backend)
     result: Any = chosen.scan(cell, params, xs, s0, **options) if chosen else NotImplemented
     return reference(xp, cell, params, xs, s0, **options) if result is NotImplemented else result
 

@@ -9,12 +9,11 @@ import numpy as np
 from array_api_compat import device
 
 from rnnbp.cellbase import Cell, Params, State
-from rnnbp.errors import UserError
 from rnnbp.numerics import Array, Namespace, broadcast, freeze
 from rnnbp.recording import Record
 from rnnbp.stepping import Kept, StepBack, stepper
 from rnnbp.truncation import Window
-from rnnbp.validation import check_shape, check_window
+from rnnbp.validation import check_cotangents, check_window
 
 ScanBackward: TypeAlias = Callable[..., tuple[dict[str, Array], Array, State]]
 
@@ -81,7 +80,7 @@ def unroll(
     ) -> tuple[dict[str, Array], Array, State]:
         start, lo, stop = window = window or Window(0, 0, time_steps)
         check_window(window, time_steps, reverse)
-        check_cotangents(cell, (time_steps, batch), dys, ds_T)
+        check_cotangents(cell, (time_steps, batch), dys, ds_T, s[0])
         leads = [z.shape[: z.ndim - n] for z, n in zip(ds_T or (), trailing, strict=False)]
         wide = np.broadcast_shapes(lead, *leads, *([dys.shape[:-3]] if dys is not None else []))
         if history is not None:
@@ -128,16 +127,3 @@ def _padded(xp: Namespace, dxs: Array, start: int, time_steps: int) -> Array:
         return dxs
     blank = xp.zeros_like(dxs[..., :1, :, :])
     return xp.concat([blank] * start + [dxs] + [blank] * after, axis=-3)
-
-
-def check_cotangents(cell: Cell, sizes: tuple[int, int], dys: Array | None, ds_T: State | None) -> None:
-    """What a backward is given must have the shape of what the forward gave."""
-    time_steps, batch = sizes
-    if dys is not None:
-        check_shape("dys", dys, (time_steps, batch, cell.output_size), "(..., T, B, O)")
-    if ds_T is None:
-        return
-    if len(ds_T) != len(cell.states):
-        raise UserError(f"ds_T must hold one array per state ({', '.join(cell.states)}); got {len(ds_T)}")
-    for (name, shape), d in zip(cell.states.items(), ds_T, strict=True):
-        check_shape(f"ds_T ({name})", d, (batch, *shape), f"(..., B, {', '.join(map(str, shape))})")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from rnnbp.cellbase import Cell, Params, State
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, Namespace, one_namespace, real_dtype
@@ -16,9 +18,8 @@ def check_shape(name: str, a: Array, ending: tuple[Any, ...], letters: str, free
     shape, n = tuple(a.shape), len(ending)
     fits = len(shape) >= n if free else len(shape) == n
     if not fits or any(want not in (None, got) for want, got in zip(ending, shape[len(shape) - n :], strict=True)):
-        known = ", ".join(
-            f"{axis}={size}" for axis, size in zip(letters.strip("(.) ").split(", ")[-n:], ending, strict=True) if size
-        )
+        last = letters.strip("()").split(", ")[-n:]
+        known = ", ".join(f"{axis}={size}" for axis, size in zip(last, ending, strict=True) if size and axis.isalpha())
         raise UserError(f"{name} must have shape {letters}{' with ' + known if known else ''}; got {shape}")
 
 
@@ -41,40 +42,87 @@ def check_scan(
     data: Params | None,
 ) -> Namespace:
     """All arguments of a scan fit the cell and each other; returns the namespace that they share."""
+    check_states("s0", s0, cell)
     named = {"xs": xs, **params, **(data or {})}
-    named |= {f"s0[{k}]": z for k, z in enumerate(s0 or ())}
+    named |= {f"s0 ({name})": z for name, z in zip(cell.states, s0 or (), strict=False)}
     flags = {n: a for n, a in (("mask", mask), ("resets", resets)) if a is not None}
-    for name, a in (named | flags).items():
-        if not hasattr(a, "shape") or not hasattr(a, "dtype"):
-            raise UserError(f"{name} must be an array; got {type(a).__name__}: convert it with backend.asarray")
-    xp = one_namespace(**named, **flags)
+    xp = check_arrays(**named, **flags)
     check_shape("xs", xs, (None, None, cell.input_size), "(..., T, B, I)")
     time_steps, batch = xs.shape[-3:-1]
     if time_steps < 1 or batch < 1:
         raise UserError(f"xs must hold at least one time step and one sequence; got shape {tuple(xs.shape)}")
+    trailing = {"xs": 3}  # how many of an array's axes are no copies
     specs = cell.params
     check_names(f"parameters of {type(cell).__name__}", params, specs)
     for name, spec in specs.items():
-        axes = ", ".join(map(str, spec.shape))
-        check_shape(name, params[name], spec.shape, f"(..., {axes})")
-    if s0 is not None:
-        if len(s0) != len(cell.states):
-            raise UserError(f"s0 must hold one array per state ({', '.join(cell.states)}); got {len(s0)}")
-        for (name, shape), z in zip(cell.states.items(), s0, strict=True):
-            check_shape(f"s0 ({name})", z, (batch, *shape), f"(..., B, {', '.join(map(str, shape))})")
+        check_shape(name, params[name], spec.shape, axes("...", *spec.shape))
+        trailing[name] = len(spec.shape)
+    for (name, shape), z in zip(cell.states.items(), s0 or (), strict=False):
+        check_shape(f"s0 ({name})", z, (batch, *shape), axes("...", "B", *shape))
+        trailing[f"s0 ({name})"] = 1 + len(shape)
     for name, flag in flags.items():
         check_shape(name, flag, (time_steps, batch), "(T, B)", free=False)
         if flag.dtype != xp.bool:
             raise UserError(f"{name} must be boolean; got {flag.dtype}: pass {name} != 0")
     check_names(f"data of {type(cell).__name__}", data or {}, cell.data)
     for name, shape in cell.data.items():
-        axes = ", ".join(map(str, shape))
-        check_shape(name, (data or {})[name], (time_steps, batch, *shape), f"(..., T, B, {axes})")
+        check_shape(name, (data or {})[name], (time_steps, batch, *shape), axes("...", "T", "B", *shape))
+        trailing[name] = 2 + len(shape)
+    check_dtypes(xp, **named)
+    check_copies(**{name: tuple(a.shape[: a.ndim - trailing[name]]) for name, a in named.items()})
+    return xp
+
+
+def check_cotangents(
+    cell: Cell, sizes: tuple[int, int], dys: Array | None, ds_T: State | None, output: Array
+) -> Namespace:
+    """What a backward is given must have the shapes, the library and the precision of what the forward gave."""
+    check_states("ds_T", ds_T, cell)
+    named = {"output": output} | ({"dys": dys} if dys is not None else {})
+    named |= {f"ds_T ({name})": d for name, d in zip(cell.states, ds_T or (), strict=False)}
+    xp = check_arrays(**named)
+    if dys is not None:
+        check_shape("dys", dys, (*sizes, cell.output_size), "(..., T, B, O)")
+    for (name, shape), d in zip(cell.states.items(), ds_T or (), strict=False):
+        check_shape(f"ds_T ({name})", d, (sizes[1], *shape), axes("...", "B", *shape))
     check_dtypes(xp, **named)
     return xp
 
 
-def check_dtypes(xp: Namespace, **named: Array) -> None:
+def axes(*letters: str | int) -> str:
+    """Axes as they are written in a message: (..., B, 5)."""
+    return f"({', '.join(map(str, letters))})"
+
+
+def check_states(what: str, s: Any, cell: Cell) -> None:
+    """States come as a tuple, or a list, with one array for each."""
+    if s is None:
+        return
+    rule = f"{what} must be a tuple with one array per state ({', '.join(cell.states)})"
+    if not isinstance(s, tuple | list):
+        raise UserError(f"{rule}; got {type(s).__name__}")
+    if len(s) != len(cell.states):
+        raise UserError(f"{rule}; got {len(s)}")
+
+
+def check_arrays(**named: Any) -> Namespace:
+    """All are arrays, of one library; returns its namespace."""
+    for name, a in named.items():
+        if not hasattr(a, "shape") or not hasattr(a, "dtype"):
+            raise UserError(f"{name} must be an array; got {type(a).__name__}: convert it with backend.asarray")
+    return one_namespace(**named)
+
+
+def check_copies(**leads: tuple[int, ...]) -> None:
+    """Leading axes, which are copies, broadcast against each other."""
+    try:
+        np.broadcast_shapes(*leads.values())
+    except ValueError:
+        got = ", ".join(f"{name} {lead}" for name, lead in leads.items() if lead)
+        raise UserError(f"leading axes are copies and must broadcast against each other; got {got}") from None
+
+
+def check_dtypes(xp: Namespace, /, **named: Array) -> None:
     """One precision for all: float32 with complex64, or float64 with complex128."""
     kinds = {name: real_dtype(xp, a) for name, a in named.items()}
     if len(set(kinds.values())) > 1:
