@@ -16,10 +16,12 @@ help:
 	@echo "make check   ruff, its formatter and mypy"
 	@echo "make clean   remove what builds and tools left behind; .venv and runs stay"
 
+# one thread: on a busy machine two that wait for each other at every step are several times slower
 demo: $(VENV)/.installed-plot
 	$(BIN)/rnnbp backends
 	$(BIN)/rnnbp gradcheck
-	$(BIN)/rnnbp train --cell lstm --hidden 128 --time-steps 50 --batch 32 --steps $(STEPS) --lr 0.01 --clip-norm 1 --out $(RUN)
+	$(BIN)/rnnbp train --cell lstm --hidden 128 --time-steps 50 --batch 32 --steps $(STEPS) --lr 0.01 --clip-norm 1 \
+		--threads 1 --out $(RUN)
 	$(BIN)/rnnbp sample $(RUN) --prompt "def " --length 400 --temperature 0.8
 	@echo
 	@echo "The learning curve is $(RUN)/curve.png; train on from there with: $(BIN)/rnnbp train --resume $(RUN)"
