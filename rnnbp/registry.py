@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral, Real
 from typing import Any
 
 from rnnbp.errors import UserError, unknown
@@ -65,12 +66,15 @@ class Registry(Mapping[str, EntryPoint]):
         """What NAME[:option=value,…] names, called with the arguments and the options."""
         name, typed = parse_spec(spec)
         found, given = self.load(name), typed | options
-        allowed = [p.name for p in inspect.signature(found).parameters.values() if p.kind is not p.VAR_KEYWORD][
-            len(args) :
-        ]
-        for option in given:
+        taken = [p for p in inspect.signature(found).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        allowed = {p.name: p for p in taken[len(args) :]}
+        for option, value in given.items():
             if option not in allowed:
                 raise unknown(f"option of {self.kind} {name}", option, allowed)
+            check_option(f"option {option} of {self.kind} {name}", value, allowed[option].annotation)
+        for option, p in allowed.items():
+            if p.default is p.empty and option not in given:
+                raise UserError(f"{self.kind} {name} needs the option {option}: write {name}:{option}=value")
         return found(*args, **given)
 
 
@@ -86,13 +90,29 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
+# annotation -> what a value must be, in words and as a type
+_PLAIN: dict[Any, tuple[str, type]] = {
+    "bool": ("true or false", bool),
+    "int": ("a whole number", Integral),
+    "float": ("a number", Real),
+    "str": ("a word", str),
+}
+
+
+def check_option(what: str, value: Any, annotation: Any) -> None:
+    """An option annotated as bool, int, float or str has such a value: `bias=no` must not pass for true."""
+    words, kind = _PLAIN.get(getattr(annotation, "__name__", annotation), ("", object))
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):  # a bool is an int
+        raise UserError(f"{what} must be {words}; got {value!r}")
+
+
 def _value(text: str) -> Any:
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return text
 
 

@@ -45,7 +45,7 @@ class JaxBackend(Backend):
 
         self.require_dtype(dtype)
         host = np.asarray(x, dtype=dtype)
-        if host.dtype.name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+        if not jax.config.jax_enable_x64 and _narrowed(host):
             raise UserError(
                 f"backend jax has 64-bit numbers switched off and would narrow {host.dtype} in silence: "
                 "unset JAX_ENABLE_X64, or use dtype float32"
@@ -61,3 +61,11 @@ class JaxBackend(Backend):
 
         jax.effects_barrier()
         jax.block_until_ready(jax.device_put(0.0) + 0)  # one device runs its work in order
+
+
+def _narrowed(host: HostArray) -> bool:
+    """Whether numbers would be lost if 64 bits became 32; integers that fit are the same in both."""
+    shorter = {"int64": "int32", "uint64": "uint32"}.get(host.dtype.name)
+    if shorter:
+        return not np.array_equal(host, host.astype(shorter))
+    return host.dtype.name in ("float64", "complex128")

@@ -40,8 +40,13 @@ class StrictBackend(Backend):
 
     def asarray(self, x: Any, dtype: str | None = None) -> Array:
         self.require_dtype(dtype)
-        host = np.asarray(x, dtype=dtype)
+        host = np.asarray(self.to_numpy(x) if _is_strict(x) else x, dtype=dtype)
         return self.xp.asarray(host, device=self.xp.Device(self.device or self.devices()[0]))
 
     def to_numpy(self, x: Array) -> HostArray:
         return np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))
+
+
+def _is_strict(x: Any) -> bool:
+    """Whether x is an array of this library: on another device than the first, NumPy cannot look into it."""
+    return type(x).__module__.startswith("array_api_strict.")
