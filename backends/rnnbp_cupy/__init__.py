@@ -99,3 +99,14 @@ class CupyBackend(Backend):
         end.record()
         end.synchronize()
         return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3
+
+    def peak_bytes(self, call: Callable[[], Any]) -> int | None:
+        import cupy
+
+        with self._on_device():
+            pool = cupy.get_default_memory_pool()
+            pool.free_all_blocks()  # from here on the pool only grows
+            level = pool.total_bytes()
+            call()
+            self.synchronize()
+            return int(pool.total_bytes() - level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,17 @@ class JaxBackend(Backend):
 
     def to_numpy(self, x: Array) -> HostArray:
         return np.asarray(x)
+
+    def peak_bytes(self, call: Callable[[], Any]) -> int | None:
+        import jax
+
+        (device,) = [d for d in jax.devices() if self.device in (None, f"{d.platform}:{d.id}")][:1]
+        before = device.memory_stats()  # None on a CPU; the peak is that of the whole process
+        if before is None:
+            return None
+        call()
+        self.synchronize()
+        return int(device.memory_stats()["peak_bytes_in_use"] - before["bytes_in_use"])
 
     def synchronize(self) -> None:
         import jax

@@ -68,6 +68,17 @@ class TorchBackend(Backend):
         self.synchronize()
         return float(begin.elapsed_time(end)) / 1e3
 
+    def peak_bytes(self, call: Callable[[], Any]) -> int | None:
+        if not (self.device and self.device.startswith("cuda")):
+            return None
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(self.device)
+        level = torch.cuda.memory_allocated(self.device)
+        call()
+        self.synchronize()
+        return int(torch.cuda.max_memory_allocated(self.device) - level)
+
     def scan(self, cell: Any, params: Any, xs: Array, s0: Any, **options: Any) -> Any:
         """The portable scan with torch's graph switched off, forward and backward."""
         import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rnnbp_cli.backends import backends
+from rnnbp_cli.bench import bench
 from rnnbp_cli.cells import cells
 from rnnbp_cli.gradcheck import gradcheck
 from rnnbp_cli.sample import sample
@@ -18,5 +19,5 @@ app = typer.Typer(
     rich_markup_mode=None,  # or [default: 1] in a help text is taken for markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (backends, cells, gradcheck, sample, train):
+for command in (backends, bench, cells, gradcheck, sample, train):
     app.command()(command)

@@ -1,0 +1,117 @@
+"""`rnnbp bench`: how fast is a cell on a backend, beside a peer?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rnnbp_cli.options import DeviceOption, JsonOption, SeedOption, ThreadsOption, fail, print_json, set_threads
+
+if TYPE_CHECKING:
+    from rnnbp.benching import Report
+
+
+def bench(
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,…", help="One or several [default: $RNNBP_BACKEND, else numpy]"),
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(metavar="CELL,…", help="NAME:option=value,… one or several [default: lstm]")
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SIZE", help="small, medium, large or T,B,I,H; give it again for more [default: small]"),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
+    device: DeviceOption = None,
+    against: Annotated[
+        str, typer.Option(help="The peer timed in turn: torch (torch.nn.LSTM, GRU, RNN) or none.")
+    ] = "none",
+    threads: ThreadsOption = None,
+    repeats: Annotated[int, typer.Option(help="Rounds; the minimum and the median of them are shown.")] = 10,
+    memory: Annotated[bool, typer.Option(help="Measure peak memory, each in a process of its own.")] = True,
+    seed: SeedOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Time forward and forward + backward of cells on backends, after checking that the peer computes the same.
+
+    Each is timed in turn with the peer and with a large matrix product, which shows what the machine can do. GFLOP/s
+    count products only: forward 2·T·B·(I+R)·G·H, backward twice that, with R units fed back and G gates.
+    """
+    typed = [name.strip() for words in backend or [] for name in words.split(",")]
+    if "" in typed:
+        fail(f"--backend takes names with commas between them; got {','.join(backend or [])!r}")
+    names: list[str | None] = [*typed] or [None]
+    count = set_threads(threads, *names)
+    from rnnbp.backends import backend as find_backend
+    from rnnbp.benching import Mismatch, Plan, parse_sizes, split_specs
+    from rnnbp.benching import bench as run_bench
+
+    plan = Plan(
+        cells=split_specs(cell or ["lstm"]),
+        sizes=parse_sizes(size or ["small"]),
+        backends=tuple(dict.fromkeys(find_backend(name, device) for name in names)),
+        dtype=dtype,
+        against=against,
+        threads=count,
+        repeats=repeats,
+        memory=memory,
+        seed=seed or 0,
+    )
+    try:
+        with progress_bar() as progress:
+            report = run_bench(plan, progress)
+    except Mismatch as error:
+        fail(str(error), code=1)
+    except MemoryError as error:
+        fail(f"a size must fit in memory: {error or 'it did not'}: try a smaller one")
+    if json:
+        print_json(report.to_json())
+    else:
+        show(report)
+
+
+def show(report: Report) -> None:
+    """The table, and what its reader must know."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rnnbp.benching.reports import HEAD
+
+    table = Table(title=escape(report.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, name in enumerate(HEAD):
+        table.add_column(name, justify="right" if k else "left", no_wrap=True)
+    for case in report.cases:
+        for row in case.rows():
+            table.add_row(*map(escape, row))
+        table.add_section()
+    console = Console(emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file or a pipe has no edge to break lines at
+    console.print(table)
+    for line in report.notes:
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar on stderr for all rounds of all cases."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, emoji=False)
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def report(what: str, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description=escape(what))
+
+        yield report

@@ -1,0 +1,64 @@
+"""The clock: calls in turn, each after it has run alone for a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rnnbp.backends import Backend
+
+Call: TypeAlias = Callable[[], Any]
+
+SETTLE = 0.05  # seconds for which the threads of another library may go on spinning after its last call
+GEMM_SECONDS, LARGEST = 0.02, 8192  # a product that takes so long, or is so large, shows what a machine can do
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The seconds that each call took."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def least(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def median(self) -> float:
+        return median(self.seconds)
+
+
+def alternate(calls: dict[str, tuple[Backend, Call]], repeats: int, tick: Callable[[], None]) -> dict[str, Timing]:
+    """Time the calls in turn, `repeats` rounds of it, every second round backwards: what slows the machine meets all.
+
+    Before each timed call the same call runs untimed, once at least and for `SETTLE` seconds.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for k in range(repeats):
+        for name in list(calls) if k % 2 == 0 else reversed(calls):
+            backend, call = calls[name]
+            until = time.perf_counter() + SETTLE
+            backend.seconds(call)
+            while time.perf_counter() < until:
+                backend.seconds(call)
+            taken[name].append(backend.seconds(call))
+        tick()
+    return {name: Timing(tuple(seconds)) for name, seconds in taken.items()}
+
+
+def gemm(backend: Backend, dtype: str) -> tuple[int, Call]:
+    """n, and the product of two n×n matrices, n large enough for the backend to show its best."""
+    n = 512
+    while True:
+        host = np.random.default_rng(0).standard_normal((n, n), np.dtype(dtype))
+        call = partial(backend.xp.matmul, backend.asarray(host), backend.asarray(host.T))
+        backend.seconds(call)
+        if n >= LARGEST or min(backend.seconds(call) for _ in range(3)) >= GEMM_SECONDS:
+            return n, call
+        n *= 2
