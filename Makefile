@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-plot
 		--threads 1 --out $(RUN)
 	$(BIN)/rnnbp sample $(RUN) --prompt "def " --length 400 --temperature 0.8
 	@echo
-	@echo "The learning curve is $(RUN)/curve.png; train on from there with: $(BIN)/rnnbp train --resume $(RUN)"
+	@echo "The learning curve is $(RUN)/curve.png; train on from there with: $(BIN)/rnnbp train --resume $(RUN) --steps 4000"
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
