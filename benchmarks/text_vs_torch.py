@@ -1,7 +1,7 @@
 """The same character model trained by `rnnbp train` and by PyTorch: do the validation curves agree?
 
-One LSTM of 128 units, float64, the same initial weights, batches and optimizer. torch.nn.LSTM has two biases: the second
-is frozen at zero, for two trained biases would move their sum twice as far.
+One LSTM of 128 units, float64, the same initial weights, batches and optimizer. torch.nn.LSTM has two biases: the
+second is frozen at zero, for two trained biases would move their sum twice as far.
 
     python benchmarks/text_vs_torch.py TEXT [--steps 1000]
 
