@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnnbp.errors import UserError
+from rnnbp.errors import UserError, unknown
 from rnnbp.initializers import Initializer, constant, glorot_uniform
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast, chunks, detach, matmul, zeros
 
@@ -83,7 +83,8 @@ class Cell(ABC):
 
     def scan(self, xp: Namespace, p: Params, xs: Array, s0: State, **options: Any) -> Any:
         """A cell's own way over the whole sequence, with the contract of `rnnbp.scan` (a parallel scan over time,
-        say). `options` are mask, resets, data, reverse and record; NotImplemented leaves it to the loop over `step`.
+        say). `options` are mask, resets, data, reverse, record, and keep, which is False where no backward is wanted;
+        NotImplemented leaves it to the loop over `step`.
         """
         del xp, p, xs, s0, options
         return NotImplemented
@@ -98,6 +99,18 @@ class PointwiseCell(Cell):
     """
 
     bias: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named = {
+            "split": (self.split, self.gates),
+            "cut": (self.cut, self.gates),
+            "recurrent": (self.recurrent, self.states),
+        }
+        for what, (names, known) in named.items():
+            for name in names:
+                if name not in known:
+                    raise unknown(f"name in {what} of {type(self).__name__}", name, known)
 
     @property
     @abstractmethod
@@ -186,21 +199,31 @@ class PointwiseCell(Cell):
         dax = xp.concat(of_x, axis=-1)
         return dax, xp.concat(of_h, axis=-1) if self.split else dax
 
-    def carry(self, xp: Namespace, p: Params, dah: Array, ds: Cotangents, like: State) -> State:
-        """The error of the previous state: what `pointwise` sent there, plus dah Uᵀ less the gates in `cut`."""
-        error = {n: xp.zeros_like(z) if d is None else d for n, d, z in zip(self.states, ds, like, strict=True)}
-        kept = [k for k, gate in enumerate(self.gates) if gate not in self.cut]
+    def feedback(self, xp: Namespace, p: Params) -> Array:
+        """What takes the error of h U back to h: Uᵀ less the gates in `cut`, (..., G'H, R), or None for nothing."""
+        n, kept = len(self.gates), self._uncut
         if not self.recurrent or not kept:
-            return tuple(error.values())
+            return None
         u = p["U"]
+        return xp.matrix_transpose(xp.concat([chunks(u, n)[k] for k in kept], axis=-1) if self.cut else u)
+
+    def carry(self, xp: Namespace, ut: Array, dah: Array, ds: Cotangents, like: State) -> State:
+        """The error of the previous state: what `pointwise` sent there, plus dah times `feedback`."""
+        error = {n: xp.zeros_like(z) if d is None else d for n, d, z in zip(self.states, ds, like, strict=True)}
+        if ut is None:
+            return tuple(error.values())
         if self.cut:
-            dah, u = (xp.concat([chunks(z, len(self.gates))[k] for k in kept], axis=-1) for z in (dah, u))
-        dh, at = matmul(xp, dah, xp.matrix_transpose(u)), 0
+            dah = xp.concat([chunks(dah, len(self.gates))[k] for k in self._uncut], axis=-1)
+        dh, at = matmul(xp, dah, ut), 0
         for name in self.recurrent:
             width = self.states[name][-1]
             error[name] = error[name] + dh[..., at : at + width]
             at += width
         return tuple(error.values())
+
+    @property
+    def _uncut(self) -> list[int]:
+        return [k for k, gate in enumerate(self.gates) if gate not in self.cut]
 
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, StepBackward]:
         h, rows = self.context(xp, s), rowwise(p, self.elementwise)
@@ -218,7 +241,8 @@ class PointwiseCell(Cell):
                 grads["b"] = xp.sum(dax, axis=-2)
             shapes = self.elementwise
             grads |= {n: sum_rows(xp, d, shapes[n].shape) for n, d in dp.items() if d is not None}
-            return grads, matmul(xp, dax, xp.matrix_transpose(p["W"])), self.carry(xp, p, dah, direct, ds1)
+            ds = self.carry(xp, self.feedback(xp, p), dah, direct, ds1)
+            return grads, matmul(xp, dax, xp.matrix_transpose(p["W"])), ds
 
         return s1, backward
 

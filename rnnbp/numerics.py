@@ -63,6 +63,11 @@ def unfold(xp: Namespace, a: Array, steps: int) -> Array:
     return xp.reshape(a, (*a.shape[:-2], steps, a.shape[-2] // steps, a.shape[-1]))
 
 
+def packed(xp: Namespace, a: Array) -> Array:
+    """The same array laid out row by row, where a transpose may be a view on columns."""
+    return xp.reshape(xp.reshape(a, (-1,)), a.shape)
+
+
 def chunks(a: Array, n: int) -> list[Array]:
     """The last axis cut into n equal parts, as views where the library has them."""
     width = a.shape[-1] // n

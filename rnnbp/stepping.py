@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from rnnbp.cellbase import Cell, Params, PointwiseCell, State, rowwise, sum_rows
-from rnnbp.numerics import Array, Namespace, fold, matmul, unfold
+from rnnbp.numerics import Array, Namespace, fold, matmul, packed, unfold
 from rnnbp.recording import Record, internals
 
 Kept: TypeAlias = Any  # what one step back leaves for `collect`
@@ -22,8 +22,9 @@ class Stepper(ABC):
     """One cell on one sequence xs (..., T, B, I)."""
 
     def __init__(
-        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None
+        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None, keep: bool
     ) -> None:
+        del keep  # whether there will be a backward
         self.xp, self.cell, self.p, self.xs, self.record = xp, cell, p, xs, record
         self.data = data or {}
         self.trailing = {name: len(shape) for name, shape in cell.data.items()}
@@ -77,9 +78,13 @@ class PointwiseStepper(Stepper):
     cell: PointwiseCell
 
     def __init__(
-        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None
+        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None, keep: bool
     ) -> None:
-        super().__init__(xp, cell, p, xs, data, record)
+        super().__init__(xp, cell, p, xs, data, record, keep)
+        ut = cell.feedback(xp, p) if keep else None
+        self.ut = (
+            None if ut is None else packed(xp, ut)
+        )  # BLAS would re-pack the view at every step: up to 1.2 times slower
         self.rows = rowwise(p, cell.elementwise)
         self.ax = unfold(xp, cell.project(xp, p, fold(xp, xs)), xs.shape[-3])  # (..., T, B, GH)
         self.operands = [n for g in cell.gates for n in ((f"{g}_x", f"{g}_h") if g in cell.split else (g,))]
@@ -99,7 +104,7 @@ class PointwiseStepper(Stepper):
             if self.record is not None:
                 for name, d in zip(self.operands, da, strict=True):
                     self.record.note_error(t, f"da_{name}", xp.zeros_like(ds1[0]) if d is None else d)
-            return (h, dax, dah), dp, cell.carry(xp, self.p, dah, direct, ds1)
+            return (h, dax, dah), dp, cell.carry(xp, self.ut, dah, direct, ds1)
 
         return s1, step_back
 
@@ -118,7 +123,9 @@ class PointwiseStepper(Stepper):
         return grads, unfold(xp, matmul(xp, rows, xp.matrix_transpose(self.p["W"])), stop - start)
 
 
-def stepper(xp: Namespace, cell: Cell, p: Params, xs: Array, data: Params | None, record: Record | None) -> Stepper:
-    """The stepper that suits the cell."""
+def stepper(
+    xp: Namespace, cell: Cell, p: Params, xs: Array, data: Params | None, record: Record | None, keep: bool
+) -> Stepper:
+    """The stepper that suits the cell; `keep` says that there will be a backward."""
     kind = PointwiseStepper if isinstance(cell, PointwiseCell) else PlainStepper
-    return kind(xp, cell, p, xs, data, record)
+    return kind(xp, cell, p, xs, data, record, keep)

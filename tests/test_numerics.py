@@ -102,6 +102,14 @@ def test_fold_and_unfold(backend):
     assert np.array_equal(backend.to_numpy(numerics.unfold(backend.xp, rows, 5)), a)
 
 
+def test_packed_changes_the_layout_and_nothing_else(backend):
+    a = np.arange(24.0).reshape(2, 3, 4)
+    turned = numerics.packed(backend.xp, backend.xp.matrix_transpose(backend.asarray(a)))
+    assert np.array_equal(backend.to_numpy(turned), np.swapaxes(a, -1, -2))
+    if backend.name == "numpy":
+        assert turned.flags.c_contiguous
+
+
 def test_chunks(backend):
     a = np.arange(12.0).reshape(2, 6)
     parts = numerics.chunks(backend.asarray(a), 3)
