@@ -28,10 +28,11 @@ def scan(
 
     backward(dys, ds_T=None, window=None) -> (dparams, dxs, ds_start): the gradients of Σ ys∘dys + Σ s_T∘ds_T, where
     None means zero, taken through one window (default: all steps); ds_start is the error of the state that enters the
-    window. It keeps all that it needs, so it can be called again with other cotangents.
+    window. ds_T counts in windows that end with the last step. The backward keeps all that it needs, so it can be
+    called again with other cotangents.
 
     s0: one array (..., B, *shape) per state; default `cell.initial_state`.
-    mask (T, B), boolean: a masked step (False) leaves the state as it is and outputs zero.
+    mask (T, B), boolean: a masked step (False) leaves the state as it is and outputs zero, whatever xs holds there.
     resets (T, B), boolean: the state starts anew before that step, from `cell.initial_state`.
     data: name -> (..., T, B, *shape), what the cell's steps need besides xs.
     reverse: from the last step to the first; ys stays aligned with xs.
@@ -76,5 +77,8 @@ def reference(
     xp: Namespace, cell: Cell, params: Params, xs: Array, s0: State, **options: Any
 ) -> tuple[Array, State, ScanBackward]:
     """The portable path, for arguments already checked: the cell's own scan if it has one, else the loop."""
+    mask = options["mask"]
+    if mask is not None:  # what pads a sequence may be anything: a NaN there, times an error of zero, would be NaN
+        xs = xp.where(xp.reshape(mask, (*mask.shape, 1)), xs, xp.zeros_like(xs))
     result: Any = cell.scan(xp, params, xs, s0, **options)
     return unroll(xp, cell, params, xs, s0, **options) if result is NotImplemented else result

@@ -12,6 +12,7 @@ from helpers import B, H, I, T, agree, complex_step, forward, named, problem, re
 from toy_cells import Cut, FullRecurrence, Independent, Leaky, Products, Zoneout
 
 import rnnbp
+from rnnbp import UserError
 from rnnbp.cellbase import sum_rows
 
 NUMPY = rnnbp.backend("numpy")
@@ -110,6 +111,28 @@ def test_a_scalar_sums_over_units_and_rows():
     d = np.arange(12.0).reshape(2, 3, 2)
     assert np.array_equal(sum_rows(NUMPY.xp, d, (1,)), d.sum(axis=(-2, -1))[:, None])
     assert np.array_equal(sum_rows(NUMPY.xp, d, (2,)), d.sum(axis=-2))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("split", "unknown name in split of Cut 'forget': known are f, g, i"),
+        ("cut", "unknown name in cut of Cut 'forget': known are f, g, i"),
+    ],
+)
+def test_a_gate_that_is_not_there_is_refused(what, message):
+    with pytest.raises(UserError) as error:
+        Cut(I, H, **{{"split": "apart", "cut": "stopped"}[what]: ("forget",)})
+    assert str(error.value) == message
+
+
+def test_a_recurrent_state_that_is_not_there_is_refused():
+    class Mistyped(FullRecurrence):
+        recurrent = ("f", "k")
+
+    with pytest.raises(UserError) as error:
+        Mistyped(I, H)
+    assert str(error.value) == "unknown name in recurrent of Mistyped 'k': known are c, f, h"
 
 
 # ---- cut -------------------------------------------------------------------------------------------------------------

@@ -50,17 +50,21 @@ def test_reverse_is_forward_over_the_turned_sequence(name):
     agree(named(*backward(q.dys, q.ds_T), q.cell), named(dp, dxs[::-1], ds, q.cell))
 
 
+@pytest.mark.parametrize("padding", [3.0, np.nan, np.inf])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_stands_in_masked_steps_does_not_matter(name):
+def test_what_stands_in_masked_steps_does_not_matter(backend, name, padding):
     q = case(name)
-    ys, s_T, backward = forward(q, mask=MASK)
-    dp, dxs, ds = backward(q.dys, q.ds_T)
-    filled = q._replace(xs=np.where(MASK[..., None], q.xs, 3.0), dys=np.where(MASK[..., None], q.dys, 3.0))
-    ys_too, s_too, backward_too = forward(filled, mask=MASK)
-    dp_too, dxs_too, ds_too = backward_too(filled.dys, q.ds_T)
-    assert np.array_equal(ys, ys_too) and all(map(np.array_equal, s_T, s_too))
-    assert not np.any(ys[~MASK]) and not np.any(dxs[~MASK])
-    agree(named(dp, dxs, ds, q.cell), named(dp_too, dxs_too, ds_too, q.cell))
+    filled = q._replace(xs=np.where(MASK[..., None], q.xs, padding), dys=np.where(MASK[..., None], q.dys, padding))
+
+    def results(problem):
+        here = on(backend, problem)
+        ys, s_T, backward = forward(here, mask=backend.asarray(MASK))
+        found = named(*backward(here.dys, here.ds_T), q.cell)
+        return {n: backend.to_numpy(a) for n, a in {"ys": ys, **dict(enumerate(s_T)), **found}.items()}
+
+    found, wanted = results(filled), results(q)
+    assert all(np.array_equal(found[n], wanted[n]) for n in wanted)
+    assert not np.any(found["ys"][~MASK]) and not np.any(found["xs"][~MASK])
 
 
 def test_a_sequence_that_is_masked_throughout_keeps_its_state():
