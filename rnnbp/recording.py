@@ -60,6 +60,14 @@ def internals(step_backward: Callable[..., Any], batch: int) -> dict[str, Array]
     code, cells = getattr(step_backward, "__code__", None), getattr(step_backward, "__closure__", None)
     if code is None or cells is None:
         return {}
-    named = zip(code.co_freevars, (c.cell_contents for c in cells), strict=True)
+    named = zip(code.co_freevars, map(_content, cells), strict=True)
     shapes = {name: (v, getattr(v, "shape", None)) for name, v in named}
     return {name: v for name, (v, shape) in shapes.items() if isinstance(shape, tuple) and shape[-2:-1] == (batch,)}
+
+
+def _content(cell: Any) -> Any:
+    """What a closure holds under a name; None if it was never assigned, as may depend on an option."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from cases import EVERY, MASK, NAMES, WAYS, case
@@ -152,3 +154,43 @@ def test_torch_keeps_the_record():
     backward, record = recorded(q)
     backward(q.dys, q.ds_T)
     assert backward.record is record and ERRORS_OF["lstm"] < set(record)
+
+
+@dataclass(frozen=True)
+class Sum(rnnbp.Cell):
+    """H' = h + x, with a backward that keeps nothing, is no function, or names what was never assigned."""
+
+    kind: str = "function"
+
+    params = {}
+
+    def step(self, xp, p, x, s, e):
+        del xp, p, e
+        if self.kind == "object":
+            return (s[0] + x,), Back()
+        if self.kind == "function":
+            return (s[0] + x,), lambda ds1: ({}, ds1[0], ds1)
+        kept = x
+        if self.kind == "never":
+            unset = x
+
+        def backward(ds1):
+            return {}, ds1[0] + 0 * kept + (unset if self.kind == "never" else 0), ds1
+
+        return (s[0] + x,), backward
+
+
+class Back:
+    def __call__(self, ds1):
+        return {}, ds1[0], ds1
+
+
+@pytest.mark.parametrize(("kind", "names"), [("function", {"h"}), ("object", {"h"}), ("unset", {"h", "kept"})])
+def test_whatever_a_backward_is_its_states_are_recorded(kind, names):
+    xs = np.random.default_rng(0).standard_normal((T, B, H))
+    ys, _, backward = rnnbp.scan(Sum(H, H, kind), {}, xs, record=True)
+    _, dxs, _ = backward(np.ones_like(ys))
+    assert set(backward.record) == names | {"dh"} and np.array_equal(backward.record["h"], ys)
+    assert np.array_equal(dxs, backward.record["dh"])
+    if "kept" in names:
+        assert np.array_equal(backward.record["kept"], xs)
