@@ -16,7 +16,7 @@ import rnnbp
 from rnnbp import UserError
 from rnnbp.benching import Mismatch, Plan, Report, Size, bench, parse_sizes, split_specs, timing
 from rnnbp.benching.contenders import BOTH, FORWARD, PASSES, ours
-from rnnbp.benching.machine import machine
+from rnnbp.benching.machine import cores, machine
 from rnnbp.benching.memory import Question, peak_of
 from rnnbp.benching.problems import draw
 from rnnbp.benching.reports import HEAD, Case, Measured
@@ -81,6 +81,15 @@ def test_commas_part_cells_and_their_options():
 def test_a_plan_says_what_is_wrong(change, words):
     with pytest.raises(UserError, match=words):
         Plan(**{"cells": ("lstm",), "sizes": (SIZE,), "backends": (NUMPY,)} | change)
+
+
+def test_jax_is_not_compared_with_fewer_threads():
+    pytest.importorskip("jax")
+    if not rnnbp.backend("jax").devices()[0].startswith("cpu"):
+        pytest.skip("jax is on a GPU")
+    with pytest.raises(UserError, match="jax takes every core of its process, .* so the others must too; got"):
+        Plan(("lstm",), (SIZE,), (rnnbp.backend("jax"),), threads=cores() + 1)
+    assert Plan(("lstm",), (SIZE,), (rnnbp.backend("jax"),), threads=cores()).threads == cores()
 
 
 def test_a_size_beyond_the_address_space_is_refused():
@@ -360,7 +369,9 @@ def test_a_mistake_in_the_last_cell_shows_before_the_first_is_timed():
     assert told == []
 
 
-def test_machine_is_plain_and_names_what_ran():
+def test_machine_is_plain_and_names_what_ran(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")  # halves the speed of NumPy's products on some machines
     found = machine()
+    assert found["environment"]["OPENBLAS_CORETYPE"] == "Haswell" and "PATH" not in found["environment"]
     assert json.loads(json.dumps(found)) == found
     assert found["processor"] and found["cores"] >= 1 and found["blas"] and found["versions"]["numpy"] == np.__version__

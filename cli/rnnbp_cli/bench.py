@@ -24,7 +24,11 @@ def bench(
     ] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(metavar="SIZE", help="small, medium, large or T,B,I,H; give it again for more [default: small]"),
+        typer.Option(
+            metavar="SIZE",
+            help="T,B,I,H or small (100,32,64,128), medium (50,64,128,256), large (100,32,256,512); "
+            "give it again for more [default: small]",
+        ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
     device: DeviceOption = None,

@@ -14,7 +14,7 @@ import numpy as np
 from rnnbp.backends import installed_version
 
 DISTRIBUTIONS = ("rnnbp", "numpy", "array-api-compat", "torch", "jax", "jaxlib", "array-api-strict", "numba")
-VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE", "XLA_FLAGS")
+PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "XLA_", "MALLOC_")  # what decides on threads, kernels and memory
 
 
 def machine() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version for name, version in versions.items() if version},
         "blas": blas(),
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(PREFIXES)},
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rnnbp.backends import Backend
+from rnnbp.benching.machine import cores
 from rnnbp.errors import UserError, unknown
 
 DTYPES = ("float32", "float64")
@@ -57,6 +58,10 @@ class Plan:
                 raise UserError(f"{name} must be at least 1; got {number}")
         for backend in self.backends:
             backend.require_dtype(self.dtype)
+            on_cpu = (backend.device or next(iter(backend.devices()), "cpu")).startswith("cpu")
+            if backend.name == "jax" and on_cpu and self.threads not in (None, cores()):
+                rule = f"backend jax takes every core of its process, here {cores()}, so the others must too"
+                raise UserError(f"{rule}; got {self.threads} threads: time it in a process with as many cores")
 
 
 def parse_sizes(texts: Iterable[str]) -> tuple[Size, ...]:
