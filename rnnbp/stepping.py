@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from rnnbp.cellbase import Cell, Params, PointwiseCell, State, rowwise, sum_rows
@@ -22,9 +23,8 @@ class Stepper(ABC):
     """One cell on one sequence xs (..., T, B, I)."""
 
     def __init__(
-        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None, keep: bool
+        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None
     ) -> None:
-        del keep  # whether there will be a backward
         self.xp, self.cell, self.p, self.xs, self.record = xp, cell, p, xs, record
         self.data = data or {}
         self.trailing = {name: len(shape) for name, shape in cell.data.items()}
@@ -78,16 +78,18 @@ class PointwiseStepper(Stepper):
     cell: PointwiseCell
 
     def __init__(
-        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None, keep: bool
+        self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None
     ) -> None:
-        super().__init__(xp, cell, p, xs, data, record, keep)
-        ut = cell.feedback(xp, p) if keep else None
-        self.ut = (
-            None if ut is None else packed(xp, ut)
-        )  # BLAS would re-pack the view at every step: up to 1.2 times slower
+        super().__init__(xp, cell, p, xs, data, record)
         self.rows = rowwise(p, cell.elementwise)
         self.ax = unfold(xp, cell.project(xp, p, fold(xp, xs)), xs.shape[-3])  # (..., T, B, GH)
         self.operands = [n for g in cell.gates for n in ((f"{g}_x", f"{g}_h") if g in cell.split else (g,))]
+
+    @cached_property
+    def feedback(self) -> Array:
+        """Uᵀ, laid out once for all backwards: BLAS would pack the view anew at every step, up to 1.2 times slower."""
+        ut = self.cell.feedback(self.xp, self.p)
+        return None if ut is None else packed(self.xp, ut)
 
     def forward(self, t: int, s: State) -> tuple[State, StepBack]:
         xp, cell, h = self.xp, self.cell, self.cell.context(self.xp, s)
@@ -104,7 +106,7 @@ class PointwiseStepper(Stepper):
             if self.record is not None:
                 for name, d in zip(self.operands, da, strict=True):
                     self.record.note_error(t, f"da_{name}", xp.zeros_like(ds1[0]) if d is None else d)
-            return (h, dax, dah), dp, cell.carry(xp, self.ut, dah, direct, ds1)
+            return (h, dax, dah), dp, cell.carry(xp, self.feedback, dah, direct, ds1)
 
         return s1, step_back
 
@@ -123,9 +125,7 @@ class PointwiseStepper(Stepper):
         return grads, unfold(xp, matmul(xp, rows, xp.matrix_transpose(self.p["W"])), stop - start)
 
 
-def stepper(
-    xp: Namespace, cell: Cell, p: Params, xs: Array, data: Params | None, record: Record | None, keep: bool
-) -> Stepper:
-    """The stepper that suits the cell; `keep` says that there will be a backward."""
+def stepper(xp: Namespace, cell: Cell, p: Params, xs: Array, data: Params | None, record: Record | None) -> Stepper:
+    """The stepper that suits the cell."""
     kind = PointwiseStepper if isinstance(cell, PointwiseCell) else PlainStepper
-    return kind(xp, cell, p, xs, data, record, keep)
+    return kind(xp, cell, p, xs, data, record)
