@@ -1,0 +1,34 @@
+"""The README's example prints what the README says, and its links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_prints_what_it_says():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (expected,) = re.findall(r"```output\n(.*?)```", README, re.S)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for ours, line in zip(done.stdout.splitlines(), expected.splitlines(), strict=True):
+        assert ours == line or float(ours) == pytest.approx(float(line), rel=1e-12)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/contracts.md", "plugins/rnnbp-mgu/README.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_every_command_shown_exists():
+    from rnnbp_cli.app import app
+
+    known = {command.callback.__name__ for command in app.registered_commands}
+    shown = set(re.findall(r"rnnbp ([a-z]+)", " ".join(re.findall(r"`rnnbp [a-z]+|^\$ rnnbp [a-z]+", README, re.M))))
+    assert shown and shown <= known
