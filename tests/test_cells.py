@@ -103,6 +103,7 @@ def test_shapes_of_the_parameters(name, shapes):
 def test_kinds():
     assert make("rnn") == Elman(I, H) == Elman(I, H, activation="tanh")
     assert make("gru") == make("gru:reset=after") == GRU(I, H)
+    assert make("gru:reset=before") == ResetBeforeGRU(I, H) == ResetBeforeGRU(I, H, bias=True)
     assert make("gru:reset=before,bias=false") == ResetBeforeGRU(I, H, bias=False)
     assert make("lstm") == LSTM(I, H, bias=True, peepholes=False, forget_bias=1.0)
 
