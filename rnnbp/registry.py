@@ -54,13 +54,17 @@ class Registry(Mapping[str, EntryPoint]):
         except Exception as error:  # whatever a plugin raises while it is imported is the plugin's fault
             why = f"{type(error).__name__}: {error}"
             raise UserError(f"{self.kind} {name!r} of {distribution(entry)} cannot be loaded: {why}") from error
-        api = getattr(found, "api", API)
+        self._check_contract(name, found)
+        return found
+
+    def _check_contract(self, name: str, found: Any) -> None:
+        """A plugin that was written for another contract is a UserError."""
+        source, api = distribution(self[name]), getattr(found, "api", API)
         if api != API:
             raise UserError(
-                f"{self.kind} {name!r} of {distribution(entry)} is written for contract {api}, this is contract {API}: "
-                f"install the version of {distribution(entry)} that matches"
+                f"{self.kind} {name!r} of {source} is written for contract {api}, this is contract {API}: "
+                f"install the version of {source} that matches"
             )
-        return found
 
     def make(self, spec: str, *args: Any, **options: Any) -> Any:
         """What NAME[:option=value,…] names, called with the arguments and the options."""
@@ -75,7 +79,9 @@ class Registry(Mapping[str, EntryPoint]):
         for option, p in allowed.items():
             if p.default is p.empty and option not in given:
                 raise UserError(f"{self.kind} {name} needs the option {option}: write {name}:{option}=value")
-        return found(*args, **given)
+        made = found(*args, **given)
+        self._check_contract(name, made)  # where a function makes it, only this says which contract
+        return made
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:

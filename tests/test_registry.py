@@ -52,6 +52,9 @@ class Mine(Elman):
 
 class Newer(Elman):
     api = 2
+
+def makes_newer(input_size, hidden_size):
+    return Newer(input_size, hidden_size)
 """
 
 
@@ -116,12 +119,13 @@ def test_a_broken_plugin_is_listed_and_an_error_only_when_asked_for(install, sou
 
 
 def test_a_plugin_for_another_contract_is_refused(install):
-    install("toy-cells", CELL, mine="Mine", newer="Newer")
+    install("toy-cells", CELL, mine="Mine", newer="Newer", made="makes_newer")
     cells = Registry("cell", **BUILTIN)
     assert cells.load("mine").api == 1
-    for call in (lambda: cells.load("newer"), lambda: cells.make("newer", I, H)):
+    calls = {"newer": lambda: cells.load("newer"), "made": lambda: cells.make("made", I, H)}
+    for name, call in calls.items():
         assert refusal(call) == (
-            "cell 'newer' of toy-cells is written for contract 2, this is contract 1: "
+            f"cell {name!r} of toy-cells is written for contract 2, this is contract 1: "
             "install the version of toy-cells that matches"
         )
 
