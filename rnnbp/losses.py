@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from array_api_compat import device
 
 from rnnbp.errors import UserError, unknown
-from rnnbp.numerics import Array, Namespace, one_namespace, real_dtype
-from rnnbp.validation import check_shape
+from rnnbp.numerics import Array, Namespace, real_dtype
+from rnnbp.validation import check_arrays, check_dtypes, check_flags, check_shape
 
 LossBackward: TypeAlias = Callable[..., Array]  # dvalue (...), default one -> dy
 Rows: TypeAlias = tuple[Array, Callable[[Array], Array]]  # the loss of each row, and d(rows) -> dy
@@ -24,6 +24,7 @@ class Loss(ABC):
     reduction: "mean" divides by the number of unmasked steps of all sequences, "sum" by nothing; features are summed.
     steps: "every" takes each unmasked step (many to many); "last" the last unmasked step of each sequence (many to
     one): then the target has no time axis, and "mean" divides by the number of sequences that have a step.
+    What y and the target hold at masked steps does not matter: the loss sees zeros there, and dy is zero there.
     """
 
     reduction: str = "mean"
@@ -36,22 +37,26 @@ class Loss(ABC):
 
     @abstractmethod
     def rows(self, xp: Namespace, y: Array, target: Array) -> Rows:
-        """The loss of every row of y (..., B, O) or (..., T, B, O), and its backward."""
+        """The loss of every row of y (..., B, O) or (..., T, B, O), and its backward; refuses values out of range."""
 
     @abstractmethod
     def check_target(self, xp: Namespace, target: Array, axes: tuple[int, ...], letters: str) -> None:
-        """The target must fit rows with these axes, (T, B, O) or (B, O)."""
+        """The target must fit rows with these axes, (T, B, O) or (B, O), in shape and dtype."""
 
     def __call__(self, y: Array, target: Array, mask: Array | None = None) -> tuple[Array, LossBackward]:
         arrays = {"y": y, "target": target} | ({} if mask is None else {"mask": mask})
-        xp = one_namespace(**arrays)
+        xp = check_arrays(**arrays)
         check_shape("y", y, (None, None, None), "(..., T, B, O)")
         time_steps, batch, _ = axes = tuple(y.shape[-3:])
         if mask is not None:
-            check_shape("mask", mask, (time_steps, batch), "(T, B)", free=False)
+            check_flags(xp, "mask", mask, time_steps, batch)
         every = self.steps == "every"
         self.check_target(xp, target, axes if every else axes[1:], "T, B, O" if every else "B, O")
+        floating = {"y": y} | ({} if xp.isdtype(target.dtype, "integral") else {"target": target})
+        check_dtypes(xp, **floating)
         counted, taken = (mask, y) if every else last_step(xp, y, mask)
+        if counted is not None:
+            taken, target = cleared(xp, taken, counted), cleared(xp, target, counted)
         each, rows_backward = self.rows(xp, taken, target)  # (..., T, B) or (..., B)
         weights = xp.ones_like(xp.real(each)) if counted is None else xp.astype(counted, getattr(xp, real_dtype(xp, y)))
         if self.reduction == "mean":
@@ -67,6 +72,12 @@ class Loss(ABC):
             return xp.where(picked, dy[..., None, :, :], xp.zeros_like(dy)[..., None, :, :])
 
         return value, backward
+
+
+def cleared(xp: Namespace, a: Array, counted: Array) -> Array:
+    """Zero where nothing counts: a NaN there, times a weight of zero, would be NaN. Class numbers have no last axis."""
+    flags = counted if a.ndim == counted.ndim else counted[..., None]
+    return xp.where(flags, a, xp.zeros_like(a))
 
 
 def axes_of(every: bool) -> Any:
@@ -114,10 +125,7 @@ class CrossEntropy(Loss):
         if not xp.isdtype(target.dtype, "integral"):
             check_shape("target", target, axes, f"(..., {letters})")
             return
-        check_shape("target", target, axes[:-1], f"(..., {letters.removesuffix(', O')})")
-        low, high = int(xp.min(target)), int(xp.max(target))
-        if low < 0 or high >= axes[-1]:
-            raise UserError(f"class numbers must lie in 0 … {axes[-1] - 1}; got {low if low < 0 else high}")
+        check_shape("target", target, axes[:-1], f"({letters.removesuffix(', O')})", free=False)
 
     def rows(self, xp: Namespace, y: Array, target: Array) -> Rows:
         shifted = y - xp.max(xp.real(y), axis=-1, keepdims=True)  # the maximum of the real part: complex steps pass
@@ -125,10 +133,17 @@ class CrossEntropy(Loss):
         total = xp.sum(exponentials, axis=-1, keepdims=True)
         log_p, p = shifted - xp.log(total), exponentials / total
         if xp.isdtype(target.dtype, "integral"):
-            index = xp.broadcast_to(xp.astype(target, xp.int64)[..., None], (*y.shape[:-1], 1))
-            classes = xp.arange(y.shape[-1], device=device(y))
-            hot = xp.astype(classes == xp.astype(target, classes.dtype)[..., None], getattr(xp, real_dtype(xp, y)))
-            each = -xp.take_along_axis(log_p, index, axis=-1)[..., 0]
-            return each, lambda d: d[..., None] * (p - hot)
+            hot = class_flags(xp, target, y)
+            each = -xp.sum(xp.where(hot, log_p, xp.zeros_like(log_p)), axis=-1)
+            return each, lambda d: d[..., None] * (p - xp.astype(hot, getattr(xp, real_dtype(xp, y))))
         each = -xp.sum(target * log_p, axis=-1)
         return each, lambda d: d[..., None] * (p * xp.sum(target, axis=-1, keepdims=True) - target)
+
+
+def class_flags(xp: Namespace, target: Array, y: Array) -> Array:
+    """(T, B, O) or (B, O): true at each row's class."""
+    classes = xp.arange(y.shape[-1], device=device(y))
+    low, high = int(xp.min(target)), int(xp.max(target))
+    if low < 0 or high >= y.shape[-1]:
+        raise UserError(f"class numbers must lie in 0 … {y.shape[-1] - 1}; got {low if low < 0 else high}")
+    return classes == xp.astype(target, classes.dtype)[..., None]

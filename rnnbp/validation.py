@@ -61,9 +61,7 @@ def check_scan(
         check_shape(f"s0 ({name})", z, (batch, *shape), axes("...", "B", *shape))
         trailing[f"s0 ({name})"] = 1 + len(shape)
     for name, flag in flags.items():
-        check_shape(name, flag, (time_steps, batch), "(T, B)", free=False)
-        if flag.dtype != xp.bool:
-            raise UserError(f"{name} must be boolean; got {flag.dtype}: pass {name} != 0")
+        check_flags(xp, name, flag, time_steps, batch)
     check_names(f"data of {type(cell).__name__}", data or {}, cell.data)
     for name, shape in cell.data.items():
         check_shape(name, (data or {})[name], (time_steps, batch, *shape), axes("...", "T", "B", *shape))
@@ -87,6 +85,13 @@ def check_cotangents(
         check_shape(f"ds_T ({name})", d, (sizes[1], *shape), axes("...", "B", *shape))
     check_dtypes(xp, **named)
     return xp
+
+
+def check_flags(xp: Namespace, name: str, flag: Array, time_steps: int, batch: int) -> None:
+    """A mask or resets hold one boolean for every step of every sequence."""
+    check_shape(name, flag, (time_steps, batch), "(T, B)", free=False)
+    if flag.dtype != xp.bool:
+        raise UserError(f"{name} must be boolean; got {flag.dtype}: pass {name} != 0")
 
 
 def axes(*letters: str | int) -> str:

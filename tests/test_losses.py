@@ -1,5 +1,9 @@
 """Losses: values against their formulas, gradients against complex steps, masks, last steps, and bad targets."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from helpers import complex_step, relative_error
@@ -94,13 +98,62 @@ def test_everything_masked_is_zero():
     assert value == 0 and not backward().any()
 
 
+@pytest.mark.parametrize("steps", ["every", "last"])
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_what_masked_steps_hold_does_not_matter(backend, name, steps):
+    y, targets, mask = problem(name, steps)
+    counted = mask if steps == "every" else mask.any(axis=0)
+    loss, flags = LOSSES.make(name, "mean", steps), backend.asarray(mask)
+    for target in targets:
+        spoilt = target.copy()
+        spoilt[~counted] = -100 if target.dtype.kind == "i" else np.nan
+        spoilt_y = np.where(mask[..., None], y, np.nan)
+        value, backward = loss(backend.asarray(spoilt_y), backend.asarray(spoilt), flags)
+        clean, clean_backward = loss(backend.asarray(y), backend.asarray(target), flags)
+        assert float(value) == float(clean)
+        dy = backend.to_numpy(backward())
+        assert np.array_equal(dy, backend.to_numpy(clean_backward())) and not dy[~mask].any()
+
+
+def test_class_numbers_of_any_integer_type_will_do(backend):
+    y, (_, classes), _ = problem("cross-entropy", "every")
+    expected = float(CrossEntropy()(y, classes)[0])
+    for dtype in ("uint8", "int8", "int32"):
+        value, _ = CrossEntropy()(backend.asarray(y), backend.xp.asarray(classes.astype(dtype)))
+        assert np.isclose(float(value), expected, rtol=1e-14)
+
+
+def test_class_numbers_make_jax_warn_of_nothing():
+    pytest.importorskip("jax")
+    code = (
+        "import jax.numpy as jnp\n"
+        "from rnnbp.losses import CrossEntropy\n"
+        "CrossEntropy()(jnp.zeros((2, 3, 4)), jnp.ones((2, 3), dtype=int))[1]()\n"
+    )
+    environment = os.environ | {"JAX_ENABLE_X64": "0", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], env=environment, check=True, timeout=120)
+
+
 @pytest.mark.parametrize(
     ("loss", "target", "message"),
     [
         (CrossEntropy(), np.full((T, B), O), r"class numbers must lie in 0 … 3; got 4"),
         (CrossEntropy(), np.full((T, B), -1), r"class numbers must lie in 0 … 3; got -1"),
         (CrossEntropy(), np.zeros((T, B + 1), dtype=int), r"target must have shape"),
+        (
+            CrossEntropy(),
+            np.zeros((3, T, B), dtype=int),
+            r"target must have shape \(T, B\) with T=5, B=3; got \(3, 5, 3\)",
+        ),
+        (
+            CrossEntropy(steps="last"),
+            np.zeros((T, B), dtype=int),
+            r"target must have shape \(B\) with B=3; got \(5, 3\)",
+        ),
         (CrossEntropy(), np.zeros((T, B, O + 1)), r"target must have shape"),
+        (CrossEntropy(), np.zeros((T, B, O), "float32"), r"dtypes must agree; y is float64, target is float32"),
+        (CrossEntropy(), [[0] * B] * T, r"target must be an array; got list"),
+        (MeanSquaredError(), np.zeros((T, B, O), "complex64"), r"dtypes must agree; y is float64, target is float32"),
         (MeanSquaredError(), np.zeros((T, B, 1)), r"target must have shape"),
         (MeanSquaredError(), np.zeros((T, B), dtype=int), r"target of mse must be floating"),
         (MeanSquaredError(steps="last"), np.zeros((T, O)), r"target must have shape \(..., B, O\)"),
@@ -109,6 +162,12 @@ def test_everything_masked_is_zero():
 def test_bad_targets_are_refused(loss, target, message):
     with pytest.raises(UserError, match=message):
         loss(np.zeros((T, B, O)), target)
+
+
+def test_a_mask_must_be_boolean():
+    y, (target,), mask = problem("mse", "every")
+    with pytest.raises(UserError, match="mask must be boolean; got int64: pass mask != 0"):
+        MeanSquaredError()(y, target, mask.astype("int64"))
 
 
 def test_bad_options_are_refused():
