@@ -58,10 +58,14 @@ class Plan:
                 raise UserError(f"{name} must be at least 1; got {number}")
         for backend in self.backends:
             backend.require_dtype(self.dtype)
-            on_cpu = (backend.device or next(iter(backend.devices()), "cpu")).startswith("cpu")
-            if backend.name == "jax" and on_cpu and self.threads not in (None, cores()):
+            if backend.name == "jax" and not on_gpu(backend) and self.threads not in (None, cores()):
                 rule = f"backend jax takes every core of its process, here {cores()}, so the others must too"
                 raise UserError(f"{rule}; got {self.threads} threads: time it in a process with as many cores")
+
+
+def on_gpu(backend: Backend) -> bool:
+    """Whether a backend computes on a GPU."""
+    return (backend.device or backend.devices()[0]).lower().startswith(("cuda", "gpu", "rocm"))
 
 
 def parse_sizes(texts: Iterable[str]) -> tuple[Size, ...]:

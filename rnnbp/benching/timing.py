@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rnnbp.backends import Backend
+from rnnbp.benching.plans import on_gpu
 
 Call: TypeAlias = Callable[[], Any]
 
 SETTLE = 0.05  # seconds for which the threads of another library may go on spinning after its last call
-GEMM_SECONDS, LARGEST = 0.02, 8192  # a product that takes so long, or is so large, shows what a machine can do
+GEMM_SIZES = {"cpu": 2048, "gpu": 8192}
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,7 @@ def alternate(calls: dict[str, tuple[Backend, Call]], repeats: int, tick: Callab
 
 
 def gemm(backend: Backend, dtype: str) -> tuple[int, Call]:
-    """n, and the product of two n×n matrices, n large enough for the backend to show its best."""
-    n = 512
-    while True:
-        host = np.random.default_rng(0).standard_normal((n, n), np.dtype(dtype))
-        call = partial(backend.xp.matmul, backend.asarray(host), backend.asarray(host.T))
-        backend.seconds(call)
-        if n >= LARGEST or min(backend.seconds(call) for _ in range(3)) >= GEMM_SECONDS:
-            return n, call
-        n *= 2
+    """n, and the product of two n×n matrices, large enough to show the best that a device can do."""
+    n = GEMM_SIZES["gpu" if on_gpu(backend) else "cpu"]
+    host = np.random.default_rng(0).standard_normal((n, n), np.dtype(dtype))
+    return n, partial(backend.xp.matmul, backend.asarray(host), backend.asarray(host.T))

@@ -14,6 +14,7 @@ import numpy as np
 
 from rnnbp.backends import Backend, backend
 from rnnbp.benching.contenders import BOTH, FORWARD, Contender
+from rnnbp.benching.plans import on_gpu
 from rnnbp.benching.problems import Problem
 from rnnbp.cells.elman import Elman
 from rnnbp.cells.gru import GRU
@@ -35,10 +36,9 @@ def layer_of(cell: Any) -> tuple[str, dict[str, Any]] | None:
 
 def device_beside(ours: Backend) -> Backend:
     """The torch backend on the kind of device that a backend computes on: a GPU is compared with a GPU."""
-    device = ours.device or next(iter(ours.devices()), "cpu")
-    kind, _, number = device.partition(":")
-    if kind.lower() not in ("cuda", "gpu"):
+    if not on_gpu(ours):
         return backend("torch", "cpu")
+    number = (ours.device or ours.devices()[0]).partition(":")[2]
     try:
         return backend("torch", f"cuda:{number or 0}")
     except UserError as error:
