@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray, Namespace
-from rnnbp.registry import BACKENDS
+from rnnbp.registry import BACKENDS, distribution
 
 ENVIRONMENT_VARIABLE = "RNNBP_BACKEND"
 
@@ -108,6 +108,8 @@ def backend(name: str | None = None, device: str | None = None) -> Backend:
     """
     chosen = name or default_name()
     kind = BACKENDS.load(chosen)
+    if not isinstance(kind, type) or not issubclass(kind, Backend):
+        raise UserError(f"backend {chosen!r} of {distribution(BACKENDS[chosen])} must be a subclass of rnnbp.Backend")
     reason = kind.available()
     if reason is not None:
         raise UserError(f"backend {chosen} cannot be used: {reason}")

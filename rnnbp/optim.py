@@ -26,9 +26,11 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
-                raise UserError(f"{field.name} of {type(self).__name__} must be a number >= 0; got {value!r}")
+            value, share = getattr(self, field.name), field.name in ("beta1", "beta2", "decay")
+            limit = 1.0 if share else float("inf")
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < limit:
+                rule = "a number >= 0 and < 1" if share else "a number >= 0"
+                raise UserError(f"{field.name} of {type(self).__name__} must be {rule}; got {value!r}")
 
     def init(self, p: Params) -> Moments:
         """The moments before the first update: zeros."""

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -70,6 +71,8 @@ class Registry(Mapping[str, EntryPoint]):
         """What NAME[:option=value,…] names, called with the arguments and the options."""
         name, typed = parse_spec(spec)
         found, given = self.load(name), typed | options
+        if not callable(found):
+            raise UserError(f"{self.kind} {name!r} of {distribution(self[name])} must be callable; got {found!r}")
         taken = [p for p in inspect.signature(found).parameters.values() if p.kind is not p.VAR_KEYWORD]
         allowed = {p.name: p for p in taken[len(args) :]}
         for option, value in given.items():
@@ -79,7 +82,13 @@ class Registry(Mapping[str, EntryPoint]):
         for option, p in allowed.items():
             if p.default is p.empty and option not in given:
                 raise UserError(f"{self.kind} {name} needs the option {option}: write {name}:{option}=value")
-        made = found(*args, **given)
+        try:
+            made = found(*args, **given)
+        except Exception as error:
+            if isinstance(error, UserError) or self[name].dist is None:
+                raise
+            why = f"{type(error).__name__}: {error}"  # the plugin's fault
+            raise UserError(f"{self.kind} {name!r} of {distribution(self[name])} cannot be made: {why}") from error
         self._check_contract(name, made)  # where a function makes it, only this says which contract
         return made
 
@@ -110,6 +119,8 @@ def check_option(what: str, value: Any, annotation: Any) -> None:
     words, kind = _PLAIN.get(getattr(annotation, "__name__", annotation), ("", object))
     if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):  # a bool is an int
         raise UserError(f"{what} must be {words}; got {value!r}")
+    if isinstance(value, Real) and not isfinite(value):
+        raise UserError(f"{what} must be finite; got {value!r}")
 
 
 def _value(text: str) -> Any:

@@ -57,7 +57,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"checkpoint {path} is damaged or cut short ({error}): use another one") from None
     if text is None:
         raise UserError(f"{path} is a safetensors file, but not a checkpoint of rnnbp: it has no such metadata")
-    meta = json.loads(text)
+    try:
+        meta = json.loads(text)
+    except ValueError:
+        meta = None
+    if not isinstance(meta, dict):
+        raise UserError(f"checkpoint {path} is damaged, its metadata are not readable: use another one")
     if meta.get("format") != FORMAT:
         raise UserError(f"checkpoint {path} has format {meta.get('format')}, this version reads {FORMAT}")
     return Checkpoint(arrays, meta)
@@ -85,28 +90,43 @@ def flush_folder(folder: Path) -> None:
 
 
 def create_run(folder: Path, config: Mapping[str, Any], first: Checkpoint, row: Mapping[str, Any], force: bool) -> None:
-    """A new run folder, complete with its first checkpoint, in one step; an existing one only gives way to `force`."""
+    """A new run folder, complete with its first checkpoint, in one step; an existing one only gives way to `force`.
+
+    Under `force` the old run is moved aside first and removed last, so at every moment one of the two is whole.
+    """
     check_free(folder, force)
+    folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    staging, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("tmp", "old"))
     staging.mkdir()
     try:
-        (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_config(staging, config)
         (staging / "metrics.csv").write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
         append_row(staging, row)
         for name in ("last.safetensors", "best.safetensors"):
             write_checkpoint(staging / name, first)
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, old)
         os.replace(staging, folder)
     except BaseException:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
         shutil.rmtree(staging, ignore_errors=True)
         raise
     flush_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """RUN/config.json, for people: a run itself reads its checkpoint."""
+    replace_file(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
 def check_free(folder: Path, force: bool) -> None:
     """A folder is free if it is not there or is empty; with `force` also if it is a run and nothing but a run."""
+    here = Path.cwd()
+    if folder.resolve() in (here, *here.parents):
+        raise UserError(f"a run needs a folder of its own, not the one you are in; got {folder}: name another --out")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / "last.safetensors").is_file():
@@ -134,11 +154,14 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]:
-        fields = line.rstrip("\n").split(",")
-        if line.endswith("\n") and len(fields) == len(COLUMNS):
-            named = zip(COLUMNS, fields, strict=True)
-            rows.append({c: None if f == "" else int(f) if c == "step" else float(f) for c, f in named})
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]:
+            fields = line.rstrip("\n").split(",")
+            if line.endswith("\n") and len(fields) == len(COLUMNS):
+                named = zip(COLUMNS, fields, strict=True)
+                rows.append({c: None if f == "" else int(f) if c == "step" else float(f) for c, f in named})
+    except ValueError as error:
+        raise UserError(f"{path} must hold the numbers that the run wrote ({error}): move it away to go on") from None
     return rows
 
 

@@ -79,6 +79,8 @@ class Text(Source):
                 f"got {len(train)}: use more text, a smaller --batch or --time-steps"
             )
         window = cursor["window"]
+        if not isinstance(window, int) or not 0 <= window < windows:
+            raise UserError(f"a cursor must name one of the text's {windows} windows; got {window!r}")
         return _window(train, batch, time_steps, window), {"window": (window + 1) % windows}
 
     def validation(self, batch: int, time_steps: int) -> Iterator[Batch]:

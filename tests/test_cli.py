@@ -91,6 +91,28 @@ def test_a_mistake_is_one_line(capsys, words, message):
     assert code == 2 and out == "" and err.startswith(message) and err.count("\n") == 1
 
 
+def test_sizes_beyond_memory_are_one_line(capsys, monkeypatch):
+    def too_large(*_, **__):
+        raise MemoryError("Unable to allocate 3.64 TiB")
+
+    monkeypatch.setattr("rnnbp.checking.check_cells", too_large)
+    code, out, err = call(capsys, "gradcheck", "lstm")
+    assert (code, out) == (2, "")
+    assert err == "rnnbp: a size must fit in memory: Unable to allocate 3.64 TiB: try a smaller one\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [("3", 3), ("4,2", 4), (" 2 ", 2), ("abc", None), ("-1", None), ("0", None), ("", None)]
+)
+def test_the_environment_names_the_threads(monkeypatch, words, count):
+    from rnnbp_cli import options
+
+    for name in options._THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", words)
+    assert options.set_threads(None) == (count or options._cores())
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch):
     """Only what a user can cause becomes one line: anything else must be seen where it happened."""
 

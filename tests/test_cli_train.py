@@ -1,9 +1,11 @@
 """`rnnbp train` and `rnnbp sample` as typed: what a mistake costs is one line and exit code 2."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rnnbp_cli import main
@@ -69,6 +71,8 @@ MISTAKES = [
     ("text.txt --threads 0", "--threads must be at least 1; got 0"),
     ("text.txt --threads 1 --backend jax", "--threads has no effect on backend jax"),
     ("text.txt --out mine", "mine exists and is not a run: name another folder"),
+    ("text.txt --out .", "a run needs a folder of its own, not the one you are in"),
+    ("text.txt --optimizer adamw:beta1=1", "beta1 of AdamW must be a number >= 0 and < 1; got 1"),
     ("text.txt --out mine --force", "mine exists and is not a run: name another folder"),
     ("text.txt --out text.txt/run", "(Not a directory|File exists)"),
     ("--resume nothing", "no checkpoint at nothing/last.safetensors"),
@@ -162,6 +166,26 @@ def test_help_names_the_library_s_defaults(capsys):
         assert f"[default: {value}]" in words
     for value in (config.truncation, config.dtype, config.seed, config.save_every):
         assert f"[default: {value}]" in words
+
+
+def test_a_run_on_numpy_resumes_with_threads_whatever_the_environment_names(folder, capsys, monkeypatch):
+    """JAX takes every core, and --threads is refused there; but the run's own backend decides."""
+    assert call(capsys, "train", "text.txt", *SMALL, "--backend", "numpy", "--out", "run")[0] == 0
+    monkeypatch.setenv("RNNBP_BACKEND", "jax")
+    threads = str(json.loads((folder / "run" / "config.json").read_text())["threads"])
+    _, _, err = call(capsys, "train", "--resume", "run", "--threads", threads)
+    assert "jax" not in err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_terminal_without_the_characters_shows_question_marks():
+    (Path("text.txt")).write_text("zß€ über alles, " * 200, encoding="utf-8")
+    command = [sys.executable, "-m", "rnnbp_cli"]
+    subprocess.run([*command, "train", "text.txt", *SMALL, "--out", "run"], check=True, capture_output=True)
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    words = ["sample", "run", "--prompt", "ß", "--length", "5"]
+    done = subprocess.run([*command, *words], check=True, capture_output=True, text=True, env=ascii_only)
+    assert done.stdout.startswith("?") and done.stderr == ""
 
 
 def test_threads_are_set_before_numpy_loads(folder):

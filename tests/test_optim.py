@@ -73,3 +73,14 @@ def test_clip_by_value(backend):
 def test_bad_options_are_refused(options):
     with pytest.raises(UserError, match="must be a number >= 0"):
         optim.SGD(**options)
+
+
+@pytest.mark.parametrize("share", [1, 1.5, -0.1])
+def test_a_decay_of_one_would_divide_by_zero(share):
+    for make in (
+        lambda: optim.AdamW(beta1=share),
+        lambda: optim.AdamW(beta2=share),
+        lambda: optim.RMSProp(decay=share),
+    ):
+        with pytest.raises(UserError, match=r"must be a number >= 0 and < 1"):
+            make()

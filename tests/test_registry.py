@@ -53,6 +53,12 @@ class Mine(Elman):
 class Newer(Elman):
     api = 2
 
+class Fragile(Elman):
+    def __post_init__(self):
+        raise RuntimeError("glass")
+
+number = 3
+
 def makes_newer(input_size, hidden_size):
     return Newer(input_size, hidden_size)
 """
@@ -128,6 +134,18 @@ def test_a_plugin_for_another_contract_is_refused(install):
             f"cell {name!r} of toy-cells is written for contract 2, this is contract 1: "
             "install the version of toy-cells that matches"
         )
+
+
+def test_a_plugin_that_cannot_be_made_is_one_line(install):
+    install("toy-cells", CELL, fragile="Fragile", number="number")
+    cells = Registry("cell", **BUILTIN)
+    why = "cell 'fragile' of toy-cells cannot be made: RuntimeError: glass"
+    assert refusal(lambda: cells.make("fragile", I, H)) == why
+    assert refusal(lambda: cells.make("number", I, H)) == "cell 'number' of toy-cells must be callable; got 3"
+
+
+def test_an_option_is_finite():
+    assert "must be finite; got inf" in refusal(lambda: rnnbp.cell("lstm:forget_bias=1e400", I, H))
 
 
 def test_of_two_with_one_name_a_builtin_wins_and_both_are_shown(install):

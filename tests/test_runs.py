@@ -1,6 +1,8 @@
 """Run folders: checkpoints come back to the bit, and whatever is wrong with one is a single line."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +64,10 @@ def test_foreign_checkpoints_are_refused(tmp_path):
     save_file({"a": np.zeros(2)}, path)
     with pytest.raises(UserError, match="not a checkpoint of rnnbp"):
         read_checkpoint(path)
+    for damage in ("{", "[1, 2]", "null"):
+        save_file({"a": np.zeros(2)}, path, metadata={"rnnbp": damage})
+        with pytest.raises(UserError, match="damaged, its metadata are not readable"):
+            read_checkpoint(path)
     save_file({"a": np.zeros(2)}, path, metadata={"rnnbp": json.dumps({"format": 99})})
     with pytest.raises(UserError, match="format 99, this version reads 1"):
         read_checkpoint(path)
@@ -86,6 +92,44 @@ def test_a_run_gives_way_only_to_force(tmp_path):
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"also holds notes.txt, which --force would lose"):
         check_free(folder, force=True)
+
+
+def test_a_failure_under_force_leaves_the_old_run(tmp_path, monkeypatch):
+    """Whatever fails on the way, the old run is where it was, and nothing is left beside it."""
+    folder = tmp_path / "run"
+    create_run(folder, {}, some_checkpoint(), ROW, force=False)
+    before = (folder / "last.safetensors").read_bytes()
+    rename = os.replace
+
+    def broken(source, target):
+        if str(source).endswith(".tmp") and str(target) == str(folder):
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr("os.replace", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        create_run(folder, {}, Checkpoint({}, {"step": 0}), ROW, force=True)
+    assert (folder / "last.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_folder_one_is_in_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    for name in (".", "..", str(tmp_path)):
+        with pytest.raises(UserError, match="a run needs a folder of its own"):
+            check_free(Path(name), force=True)
+
+
+def test_damaged_metrics_are_one_line(tmp_path):
+    folder = tmp_path / "run"
+    create_run(folder, {}, some_checkpoint(), ROW, force=False)
+    for damage in (b"1,two,3,4,5,6\n", b"\xff\xfe\n"):
+        whole = (folder / "metrics.csv").read_bytes()
+        (folder / "metrics.csv").write_bytes(whole + damage)
+        with pytest.raises(UserError, match="must hold the numbers that the run wrote .*: move it away to go on"):
+            read_rows(folder)
+        (folder / "metrics.csv").write_bytes(whole)
 
 
 def test_what_is_not_a_run_is_never_touched(tmp_path):

@@ -154,6 +154,31 @@ def test_checkpoints_that_do_not_fit_are_refused(text, tmp_path):
     assert "lacks moments/step" in broken({n: a for n, a in good.arrays.items() if n != "moments/step"})
 
 
+def test_metadata_that_lack_something_are_refused(text, tmp_path):
+    train(Config((text,), **SMALL), tmp_path / "run")
+    path = tmp_path / "run" / "last.safetensors"
+    good = read_checkpoint(path)
+    for name in ("config", "data", "step", "cursor", "best", "tally", "path"):
+        write_checkpoint(path, type(good)(good.arrays, {k: v for k, v in good.meta.items() if k != name}))
+        with pytest.raises(UserError, match=f"the checkpoint lacks {name}, which every run writes"):
+            resume(tmp_path / "run")
+    for window in (10**6, -1, "first"):
+        write_checkpoint(path, type(good)(good.arrays, {**good.meta, "cursor": {"window": window}}))
+        with pytest.raises(UserError, match="a cursor must name one of the text's"):
+            resume(tmp_path / "run", {"steps": 20})
+
+
+def test_a_text_that_moved_can_be_named_anew(text, tmp_path):
+    train(Config((text,), **SMALL), tmp_path / "whole")
+    train(Config((text,), **SMALL | {"steps": 8}), tmp_path / "parts")
+    (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
+    with pytest.raises(UserError, match="text file not found"):
+        resume(tmp_path / "parts", {"steps": 12})
+    resume(tmp_path / "parts", {"steps": 12, "files": (str(tmp_path / "moved.txt"),)})
+    same(tmp_path / "whole", tmp_path / "parts")
+    assert json.loads((tmp_path / "parts" / "config.json").read_text())["steps"] == 12
+
+
 def test_conflicts_with_the_run_are_refused(text, tmp_path):
     train(Config((text,), **SMALL), tmp_path / "run")
     with pytest.raises(UserError, match="--hidden 9 conflicts with the run's 8"):

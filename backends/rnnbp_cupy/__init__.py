@@ -44,7 +44,7 @@ def _reason() -> str | None:
 
 
 class CupyBackend(Backend):
-    """CuPy arrays on a CUDA device, `--device 0` or the current one."""
+    """CuPy arrays on a CUDA device: `cuda:0`, `cuda:1`, …, which becomes the current one, or the one that is."""
 
     name = "cupy"
 
@@ -67,12 +67,14 @@ class CupyBackend(Backend):
     def _namespace(self) -> Namespace:
         import array_api_compat.cupy
 
+        if self.device:
+            self._on_device().use()  # CuPy makes arrays and runs kernels on the current device
         return array_api_compat.cupy
 
     def _on_device(self) -> Any:
         import cupy
 
-        return cupy.cuda.Device(int(self.device.rpartition(":")[2]) if self.device else 0)
+        return cupy.cuda.Device(int(self.device.rpartition(":")[2])) if self.device else cupy.cuda.Device()
 
     def asarray(self, x: Any, dtype: str | None = None) -> Array:
         self.require_dtype(dtype)

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         from rnnbp.errors import UserError
 
-        if not isinstance(error, (UserError, OSError, usage_error)) or os.environ.get("RNNBP_TRACEBACK"):
+        expected = (UserError, OSError, MemoryError, usage_error)
+        if not isinstance(error, expected) or os.environ.get("RNNBP_TRACEBACK"):
             raise
         if describe(error):
             print(f"rnnbp: {describe(error)}", file=sys.stderr)
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def describe(error: Exception) -> str:
     """The error in one line; an OSError with the file it is about."""
+    if isinstance(error, MemoryError):
+        return f"a size must fit in memory: {str(error) or 'it did not'}: try a smaller one"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     text = error.format_message() if hasattr(error, "format_message") else str(error)

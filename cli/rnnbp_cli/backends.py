@@ -38,7 +38,7 @@ def _row(name: str) -> dict[str, Any]:
     try:
         kind = BACKENDS.load(name)
         reason = kind.available()
-    except UserError as error:  # a broken plugin is a line in the list, not the end of it
-        return empty | {"reason": str(error)}
-    found = {"version": kind.version(), "reason": reason, "available": reason is None, "dtypes": list(kind.dtypes)}
-    return empty | found | {"devices": list(kind.devices()) if reason is None else []}
+        found = {"version": kind.version(), "reason": reason, "available": reason is None, "dtypes": list(kind.dtypes)}
+        return empty | found | {"devices": list(kind.devices()) if reason is None else []}
+    except Exception as error:  # a broken plugin is a line in the list, not the end of it
+        return empty | {"reason": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"}

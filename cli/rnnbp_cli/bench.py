@@ -71,8 +71,6 @@ def bench(
             report = run_bench(plan, progress)
     except Mismatch as error:
         fail(str(error), code=1)
-    except MemoryError as error:
-        fail(f"a size must fit in memory: {error or 'it did not'}: try a smaller one")
     if json:
         print_json(report.to_json())
     else:

@@ -46,8 +46,8 @@ def _row(entry: Any, input_size: int, hidden_size: int) -> dict[str, Any]:
         return row | {"error": f"hidden: the name belongs to {distribution(CELLS[entry.name])}"}
     try:
         cell = CELLS.make(entry.name, input_size, hidden_size)
-    except UserError as error:
-        return row | {"error": str(error)}
-    shapes = {name: list(spec.shape) for name, spec in cell.params.items()}
-    counted = {"parameters": shapes, "count": sum(map(prod, shapes.values()))}
-    return row | {"states": list(cell.states), **counted}
+        shapes = {name: list(spec.shape) for name, spec in cell.params.items()}
+        counted = {"parameters": shapes, "count": sum(map(prod, shapes.values()))}
+        return row | {"states": list(cell.states), **counted}
+    except Exception as error:  # a broken plugin is a line in the list, not the end of it
+        return row | {"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"}

@@ -53,7 +53,9 @@ def set_threads(threads: int | None, *backends: str | None, before: int | None =
         fail("--threads has no effect on backend jax, which takes every core it is given: leave it out, or use taskset")
     if threads is not None and threads < 1:
         fail(f"--threads must be at least 1; got {threads}")
-    count = threads or before or int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _cores()
+    count = threads or before or _environment() or _cores()
+    if threads is None and before is None:
+        return count  # nothing was asked: the environment stays as it is
     if "numpy" not in sys.modules:
         os.environ.update({name: str(count) for name in _THREAD_VARIABLES})
     elif threads is not None:
@@ -63,6 +65,12 @@ def set_threads(threads: int | None, *backends: str | None, before: int | None =
             fail("--threads comes too late: NumPy is loaded already; set OMP_NUM_THREADS before it is")
         threadpool_limits(threads)
     return count
+
+
+def _environment() -> int | None:
+    """The number of threads that the environment names, if it names one; OpenMP takes a list, one for each level."""
+    words = (os.environ.get(name, "").partition(",")[0].strip() for name in _THREAD_VARIABLES)
+    return next((int(word) for word in words if word.isdecimal() and int(word) > 0), None)
 
 
 def _cores() -> int:

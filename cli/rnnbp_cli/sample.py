@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rnnbp_cli.options import BackendOption
+from rnnbp_cli.options import BackendOption, DeviceOption
 
 
 def sample(
@@ -18,11 +19,14 @@ def sample(
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest character, 1 samples as learnt.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the random draws.")] = 0,
     backend: BackendOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Write text with the best weights of a run, to stdout."""
     from rnnbp.training import sample as characters
 
-    stream = characters(run, prompt, length, temperature, seed, backend)
+    stream = characters(run, prompt, length, temperature, seed, backend, device)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows a question mark
     sys.stdout.write(prompt)
     for character in stream:
         sys.stdout.write(character)

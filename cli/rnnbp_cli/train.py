@@ -78,10 +78,12 @@ def train(
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None and (out is not None or force):
         fail("--resume goes on in its own folder: leave out --out and --force")
-    count = set_threads(threads, backend, before=threads_of(resume) if resume else None)
+    before, run_backend = (None, backend) if resume is None else started_with(resume)
+    count = set_threads(threads, run_backend, before=before)
 
     from rnnbp import training
     from rnnbp.backends import default_name
+    from rnnbp.runs import read_checkpoint
 
     stop = _Interrupt()
     with progress_bar() as report, stop:
@@ -95,17 +97,13 @@ def train(
                 state = training.train(config, folder, force=force, report=report, stop=stop.asked)
         except training.Diverged as error:
             fail(str(error), code=1)
-    best = f"{state.best / log(2):.4f} bits per character" if _is_text(folder) else f"{state.best:.6g}"
+    text = read_checkpoint(folder / "last.safetensors").meta["data"]["vocabulary"] is not None
+    best = f"{state.best / log(2):.4f} bits per character" if text else f"{state.best:.6g}"
     say(f"step {state.step}, best validation loss {best}, run folder {folder}")
     _picture(folder)
     if stop.asked():
         say(f"interrupted and saved: rnnbp train --resume {folder} goes on")
         raise typer.Exit(130)
-
-
-def _is_text(folder: Path) -> bool:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config["task"] is None
 
 
 def _picture(folder: Path) -> None:
@@ -118,15 +116,16 @@ def _picture(folder: Path) -> None:
         say(str(error))
 
 
-def threads_of(run: Path) -> int | None:
-    """The number of threads that a run was started with, read from the head of its checkpoint without NumPy."""
+def started_with(run: Path) -> tuple[int | None, str]:
+    """The threads and the backend that a run was started with, from the head of its checkpoint, without NumPy."""
     try:
         with open(run / "last.safetensors", "rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        threads = json.loads(header["__metadata__"]["rnnbp"])["config"]["threads"]
-    except (OSError, ValueError, KeyError, MemoryError, OverflowError):
-        return None  # whatever is wrong with the checkpoint, reading it in earnest says so
-    return threads if isinstance(threads, int) else None
+        config = json.loads(header["__metadata__"]["rnnbp"])["config"]
+        threads, backend = config["threads"], config["backend"]
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
+        return None, "numpy"  # whatever is wrong with the checkpoint, reading it in earnest says so
+    return (threads if isinstance(threads, int) and threads > 0 else None), str(backend)
 
 
 class _Interrupt:

@@ -13,9 +13,9 @@ import numpy as np
 
 from rnnbp.errors import UserError
 from rnnbp.optim import clip_by_norm, clip_by_value, global_norm
-from rnnbp.runs import append_row, check_free, create_run, cut_rows, read_checkpoint, write_checkpoint
+from rnnbp.runs import append_row, check_free, create_run, cut_rows, read_checkpoint, write_checkpoint, write_config
 from rnnbp.training.config import Config, Setup, set_up
-from rnnbp.training.state import State, Tally, begin, from_checkpoint, to_checkpoint
+from rnnbp.training.state import State, Tally, begin, complete, from_checkpoint, to_checkpoint
 
 
 class Diverged(Exception):
@@ -68,22 +68,23 @@ def resume(
 ) -> State:
     """Go on from RUN/last.safetensors, to the same bits as a run that was never interrupted.
 
-    `changes` are options given anew: `steps` may change, any other must say what the run was started with.
+    `changes` are options given anew: `steps` may change, and `files` where the same text lies elsewhere; any other must
+    say what the run was started with.
     """
     checkpoint = read_checkpoint(folder / "last.safetensors")
-    config, step = Config.from_dict(checkpoint.meta["config"]), checkpoint.meta["step"]
-    for name, value in (changes or {}).items():
-        if name != "steps" and value != getattr(config, name):
-            option = f"--{name.replace('_', '-')}" if name != "files" else "FILE"
-            raise UserError(
-                f"{option} {value} conflicts with the run's {getattr(config, name)}: leave it out to resume"
-            )
-    config = replace(config, steps=(changes or {}).get("steps", config.steps))
+    meta, given, free = complete(checkpoint), changes or {}, ("steps", "files")
+    config, step = Config.from_dict(meta["config"]), meta["step"]
+    for name, value in given.items():
+        if name not in free and value != getattr(config, name):
+            option, old = f"--{name.replace('_', '-')}", getattr(config, name)
+            raise UserError(f"{option} {value} conflicts with the run's {old}: leave it out to resume")
+    config = replace(config, **{name: value for name, value in given.items() if name in free})
     if config.steps < step:
         raise UserError(f"--steps must be at least {step}, where the run stands; got {config.steps}")
     setup = set_up(config)
     state = from_checkpoint(setup, checkpoint)
     cut_rows(folder, step)
+    write_config(folder, config.to_dict())
     report(Progress(step, config.steps, None, None, 0, setup))
     return _go_on(setup, state, folder, report, stop)
 

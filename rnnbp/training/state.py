@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -76,7 +77,7 @@ def to_checkpoint(setup: Setup, state: State) -> Checkpoint:
 
 def from_checkpoint(setup: Setup, checkpoint: Checkpoint) -> State:
     """The state in a checkpoint, on the backend; a checkpoint of another model or other data is a UserError."""
-    meta = checkpoint.meta
+    meta = complete(checkpoint)
     if meta["data"]["fingerprint"] != setup.source.fingerprint:
         raise UserError("the data have changed since the run began (their SHA-256 differs): resume with the same data")
     if meta["path"] != setup.backend.path:
@@ -99,6 +100,15 @@ def from_checkpoint(setup: Setup, checkpoint: Checkpoint) -> State:
         carried = tuple(tuple(placed(f"state/{k}/{j}", z) for j, z in enumerate(s)) for k, s in enumerate(shapes))
     tally = Tally(**meta["tally"])
     return State(meta["step"], params, moments, carried, meta["cursor"], meta["best"], tally)
+
+
+def complete(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The metadata of a checkpoint, with all that a run needs of it."""
+    meta = checkpoint.meta
+    missing = [name for name in ("config", "data", "step", "cursor", "best", "tally", "path") if name not in meta]
+    if missing:
+        raise UserError(f"the checkpoint lacks {missing[0]}, which every run writes: use another one")
+    return meta
 
 
 def load_params(model: Model, checkpoint: Checkpoint) -> dict[str, HostArray]:
