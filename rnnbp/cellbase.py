@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -28,6 +29,12 @@ class Param(NamedTuple):
     init: Initializer
 
 
+def check_size(name: str, size: Any) -> None:
+    """A size is a whole number of at least 1, of any integer type."""
+    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+        raise UserError(f"{name} must be an integer of at least 1; got {size!r}")
+
+
 @dataclass(frozen=True)
 class Cell(ABC):
     """Anything that can step. A plugin of this kind writes `params` and `step`; `params`, `states`, `data` are
@@ -40,10 +47,8 @@ class Cell(ABC):
     api: ClassVar[int] = 1  # the version of this contract; a plugin written for another one is refused at load
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "hidden_size"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise UserError(f"{name} must be an integer of at least 1; got {size!r}")
+        check_size("input_size", self.input_size)
+        check_size("hidden_size", self.hidden_size)
 
     @property
     @abstractmethod

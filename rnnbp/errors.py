@@ -17,9 +17,9 @@ class UnknownNameError(UserError, KeyError):
         return str(self.args[0])
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a mistyped name: the nearest names first, then all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3)
+    near = difflib.get_close_matches(name, names, n=3) if isinstance(name, str) else []
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names) or 'none'}")

@@ -7,12 +7,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnnbp.backends import Backend, backend_of
+from rnnbp.backends import Backend
 from rnnbp.backends import backend as backend_by_name
 from rnnbp.cellbase import State
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, Namespace
 from rnnbp.stacking import States, stack
+from rnnbp.validation import axes, check_arrays, check_shape
 
 LayerBackward: TypeAlias = Callable[..., tuple[dict[str, Array], Array, State]]
 
@@ -22,7 +23,8 @@ class Layer:
 
     `layer(xs, s0=None, mask=None) -> (ys, s_T, backward)`: xs (T, B, I) and mask (T, B), or (B, T, I) and (B, T) with
     batch_first; ys like xs with O = H, or 2H in both directions. Each state in s0 and s_T is one array
-    (num_layers · directions, B, H), as in PyTorch. `backward(dys, ds_T=None) -> (dparams, dxs, ds0)`.
+    (num_layers · directions, B, H), as in PyTorch. `backward(dys, ds_T=None) -> (dparams, dxs, ds0)`;
+    None in ds_T, for one state, stands for zero.
     `params` is a plain dict, name -> array, drawn from `seed`.
     """
 
@@ -56,25 +58,22 @@ class Layer:
         self, xs: Array, s0: State | None = None, mask: Array | None = None
     ) -> tuple[Array, State, LayerBackward]:
         xp = self.backend.xp
-        if backend_of(xs) is None or not isinstance(self.backend, type(backend_of(xs))):
-            kind = f"{type(xs).__module__}.{type(xs).__name__}"
-            raise UserError(f"this layer is on backend {self.backend.name}; got {kind}: pass backend.asarray(xs)")
-        if xs.ndim != 3:
-            axes = "(B, T, I)" if self.batch_first else "(T, B, I)"
-            raise UserError(f"xs must have shape {axes}; got {tuple(xs.shape)}")
-        ys, last, back = self.stack.scan(
-            self.params,
-            self._turn(xs),
-            self._split(s0),
-            mask=None if mask is None else self._turn(mask),
-            backend=self.backend,
-        )
+        xs = self._taken("xs", xs, "I")
+        mask = None if mask is None else self._taken("mask", mask)
+        ys, last, back = self.stack.scan(self.params, xs, self._split(s0), mask=mask, backend=self.backend)
 
         def backward(dys: Array | None = None, ds_T: State | None = None) -> tuple[dict[str, Array], Array, State]:
-            dparams, dxs, ds0 = back(None if dys is None else self._turn(dys), self._split(ds_T))
+            dparams, dxs, ds0 = back(None if dys is None else self._taken("dys", dys, "O"), self._split(ds_T))
             return dparams, self._turn(dxs), joined(xp, ds0)
 
         return self._turn(ys), joined(xp, last), backward
+
+    def _taken(self, name: str, a: Array, *trailing: str) -> Array:
+        """An argument, checked as far as turning it needs, time first."""
+        check_arrays(**{name: a}, **dict(list(self.params.items())[:1]))
+        letters = ("B", "T") if self.batch_first else ("T", "B")
+        check_shape(name, a, (None,) * (2 + len(trailing)), axes(*letters, *trailing), free=False)
+        return self._turn(a)
 
     def _turn(self, a: Array) -> Array:
         """Time first, if batch is first; and back."""
@@ -85,10 +84,13 @@ class Layer:
         count = len(list(self.stack.cells))
         if s is None:
             return None
-        for z in s:
+        if not isinstance(s, tuple | list):
+            raise UserError(f"states must be a tuple with one array per state; got {type(s).__name__}")
+        for z in filter(lambda z: z is not None, s):
+            check_arrays(state=z)
             if z.ndim != 3 or z.shape[0] != count:
                 raise UserError(f"a state must have shape (layers·directions = {count}, B, H); got {tuple(z.shape)}")
-        return tuple(tuple(z[k, :, :] for z in s) for k in range(count))
+        return tuple(tuple(None if z is None else z[k, :, :] for z in s) for k in range(count))
 
 
 def joined(xp: Namespace, states: States) -> State:

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace
 
-from rnnbp.cellbase import Param, Params
+from rnnbp.backends import Backend
+from rnnbp.cellbase import Param, Params, check_size
 from rnnbp.embedding import check_symbols, embed, one_hot
 from rnnbp.errors import UserError, unknown
 from rnnbp.initializers import constant, glorot_uniform, normal
@@ -17,7 +18,7 @@ from rnnbp.losses import Loss
 from rnnbp.numerics import Array, HostArray, fold, matmul, one_namespace, unfold
 from rnnbp.stacking import Stack, States
 from rnnbp.truncation import Window, full
-from rnnbp.validation import check_names
+from rnnbp.validation import check_names, check_windows
 
 ModelBackward: TypeAlias = Callable[..., tuple[dict[str, Array], Array, States]]
 
@@ -38,6 +39,9 @@ class Model:
     symbols: int | None = None
 
     def __post_init__(self) -> None:
+        check_size("output_size", self.output_size)
+        if not isinstance(self.loss, Loss):
+            raise UserError(f"loss must be a Loss, such as CrossEntropy(); got {self.loss!r}")
         kinds = ("dense", "one-hot", "embedding")
         if self.inputs not in kinds:
             raise unknown("kind of inputs", self.inputs, kinds)
@@ -67,25 +71,30 @@ class Model:
         s0: States | None = None,
         *,
         mask: Array | None = None,
-        **options: Any,
+        resets: Array | None = None,
+        data: Params | None = None,
+        backend: Backend | None = None,
     ) -> tuple[Array, States, ModelBackward]:
         """The loss (one number per copy), the last states, and the backward.
 
         backward(windows=None) -> (dparams, dxs, ds0): summed over the windows, each taken through all layers with its
         own cut; default full BPTT. dxs is None where the inputs are symbols; ds0 comes from the windows that start at
-        step 0. options: resets, data, backend, as in `Stack.scan`.
+        step 0. The other arguments are those of `Stack.scan`.
         """
         check_names("parameters of the model", params, self.params)
         own = {name: params[name] for name in self.stack.params}
         dense, inputs_backward = self._inputs(params, xs)
-        ys, last, stack_backward = self.stack.scan(own, dense, s0, mask=mask, **options)
+        ys, last, stack_backward = self.stack.scan(own, dense, s0, mask=mask, resets=resets, data=data, backend=backend)
         logits, readout_backward = readout(params["readout.W"], params["readout.b"], ys)
         value, loss_backward = self.loss(logits, targets, mask)
 
         def backward(windows: Sequence[Window] | None = None) -> tuple[dict[str, Array], Array, States]:
+            time_steps = ys.shape[-3]
+            parts = full(time_steps) if windows is None else windows
+            parts = check_windows(parts, time_steps, self.stack.bidirectional)
             dW, db, dys = readout_backward(loss_backward())
             total: Any = None
-            for window in windows or full(dys.shape[-3]):
+            for window in parts:
                 dparams, dxs, ds = stack_backward(dys, None, window)
                 ds0 = ds if window.start == 0 else zeros_like(ds)  # else it is the error of a later state
                 total = (dparams, dxs, ds0) if total is None else add(total, (dparams, dxs, ds0))
@@ -97,11 +106,21 @@ class Model:
         return value, last, backward
 
     def run(
-        self, params: Params, xs: Array, s0: States | None = None, *, mask: Array | None = None, **options: Any
+        self,
+        params: Params,
+        xs: Array,
+        s0: States | None = None,
+        *,
+        mask: Array | None = None,
+        resets: Array | None = None,
+        data: Params | None = None,
+        backend: Backend | None = None,
     ) -> tuple[Array, States]:
         """The outputs before the loss, logits (..., T, B, O), and the last states; nothing is kept."""
+        check_names("parameters of the model", params, self.params)
         own = {name: params[name] for name in self.stack.params}
-        ys, last = self.stack.run(own, self._inputs(params, xs)[0], s0, mask=mask, **options)
+        dense = self._inputs(params, xs)[0]
+        ys, last = self.stack.run(own, dense, s0, mask=mask, resets=resets, data=data, backend=backend)
         return readout(params["readout.W"], params["readout.b"], ys)[0], last
 
     def _inputs(self, params: Params, xs: Array) -> tuple[Array, Callable[[Array], Array]]:

@@ -16,7 +16,7 @@ from rnnbp.numerics import Array, HostArray, Namespace, broadcast
 from rnnbp.registry import CELLS
 from rnnbp.scanning import run, scan
 from rnnbp.truncation import Window
-from rnnbp.validation import check_names
+from rnnbp.validation import check_names, check_window
 
 States: TypeAlias = tuple[State, ...]  # one state per layer and direction: 0, 0.reverse, 1, 1.reverse, …
 StackBackward: TypeAlias = Callable[..., tuple[dict[str, Array], Array, States]]
@@ -52,6 +52,11 @@ class Stack:
         """O, the width of the top layer's output, both directions together."""
         return sum(cell.output_size for cell in self.layers[-1])
 
+    @property
+    def bidirectional(self) -> bool:
+        """Whether a layer has a reverse cell."""
+        return any(len(layer) > 1 for layer in self.layers)
+
     def init(self, rng: np.random.Generator) -> dict[str, HostArray]:
         """Freshly drawn parameters, as host arrays in float64."""
         return {name: spec.init(rng, spec.shape) for name, spec in self.params.items()}
@@ -61,21 +66,31 @@ class Stack:
         return tuple(cell.initial_state(xp, batch, like) for _, cell in self.cells)
 
     def scan(
-        self, params: Params, xs: Array, s0: States | None = None, *, mask: Array | None = None, **options: Any
+        self,
+        params: Params,
+        xs: Array,
+        s0: States | None = None,
+        *,
+        mask: Array | None = None,
+        resets: Array | None = None,
+        data: Params | None = None,
+        backend: Backend | None = None,
     ) -> tuple[Array, States, StackBackward]:
         """Run the stack over xs (..., T, B, I): ys (..., T, B, O), the last states, and the backward.
 
         backward(dys, ds_T=None, window=None) -> (dparams, dxs, ds_start), as in `rnnbp.scan`, with one state per cell.
         A window is cut at the same step in every layer; a layer below gets errors at all of its steps.
-        options: resets, data (named like parameters), backend.
+        data are named like parameters, `<layer>.<name>`. There is no `record`: it is for single cells, in `rnnbp.scan`.
         """
-        ys, last, backs = self._forward(scan, params, xs, s0, mask, **options)
+        ys, last, backs = self._forward(scan, params, xs, s0, mask, resets, data, backend)
 
         def backward(
             dys: Array | None = None, ds_T: States | None = None, window: Window | None = None
         ) -> tuple[dict[str, Array], Array, States]:
             if ds_T is not None and len(ds_T) != len(last):
                 raise UserError(f"ds_T must hold one state per cell, {len(last)}; got {len(ds_T)}")
+            if window is not None:
+                window = check_window(window, ys.shape[-3], self.bidirectional)
             dparams: dict[str, Array] = {}
             errors: list[State] = []
             index, dxs = len(last), dys
@@ -90,16 +105,26 @@ class Stack:
                     dparams |= {prefix + name: d for name, d in dp.items()}
                     errors.insert(0, ds)
                     below = dx if below is None else below + dx
-                dxs, window = below, window and Window(window.start, window.start, window.stop)
+                dxs = below
+                if window is not None:
+                    window = Window(window.start, window.start, window.stop)
             return {name: dparams[name] for name in self.params}, dxs, tuple(errors)
 
         return ys, last, backward
 
     def run(
-        self, params: Params, xs: Array, s0: States | None = None, *, mask: Array | None = None, **options: Any
+        self,
+        params: Params,
+        xs: Array,
+        s0: States | None = None,
+        *,
+        mask: Array | None = None,
+        resets: Array | None = None,
+        data: Params | None = None,
+        backend: Backend | None = None,
     ) -> tuple[Array, States]:
         """The forward of `scan` alone, keeping nothing."""
-        return self._forward(run, params, xs, s0, mask, **options)[:2]
+        return self._forward(run, params, xs, s0, mask, resets, data, backend)[:2]
 
     def _forward(
         self,
@@ -108,9 +133,9 @@ class Stack:
         xs: Array,
         s0: States | None,
         mask: Array | None,
-        resets: Array | None = None,
-        data: Params | None = None,
-        backend: Backend | None = None,
+        resets: Array | None,
+        data: Params | None,
+        backend: Backend | None,
     ) -> tuple[Array, States, list[Any]]:
         """All layers by one way, `scan` or `run`: outputs, last states, and what else that way gives, per cell."""
         cells = list(self.cells)

@@ -63,11 +63,13 @@ def unroll(
     def backward(
         dys: Array | None = None, ds_T: State | None = None, window: Window | None = None
     ) -> tuple[dict[str, Array], Array, State]:
-        start, lo, stop = window = window or Window(0, 0, time_steps)
-        check_window(window, time_steps, reverse)
+        whole = Window(0, 0, time_steps)
+        start, lo, stop = check_window(whole if window is None else window, time_steps, reverse)
         check_cotangents(cell, (time_steps, batch), dys, ds_T, s[0])
-        wide = np.broadcast_shapes(lead, *leads(trailing, ds_T or ()), *leads((3,), () if dys is None else (dys,)))
-        ds = spread(ds_T if ds_T is not None and stop == time_steps else tuple(xp.zeros_like(z) for z in s), wide)
+        zeros = tuple(xp.zeros_like(z) for z in s)
+        of_last = zeros if ds_T is None else tuple(z if d is None else d for d, z in zip(ds_T, zeros, strict=True))
+        wide = np.broadcast_shapes(lead, *leads(trailing, of_last), *leads((3,), () if dys is None else (dys,)))
+        ds = spread(of_last if stop == time_steps else zeros, wide)
         if history is not None:
             history.forget_errors()
         kept: dict[int, Kept] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,19 @@ def check_scan(
 def check_cotangents(
     cell: Cell, sizes: tuple[int, int], dys: Array | None, ds_T: State | None, output: Array
 ) -> Namespace:
-    """What a backward is given must have the shapes, the library and the precision of what the forward gave."""
+    """What a backward is given must have the shapes, the library and the precision of what the forward gave.
+
+    None stands for zero, for all states or for one.
+    """
     check_states("ds_T", ds_T, cell)
     named = {"output": output} | ({"dys": dys} if dys is not None else {})
-    named |= {f"ds_T ({name})": d for name, d in zip(cell.states, ds_T or (), strict=False)}
+    named |= {f"ds_T ({name})": d for name, d in zip(cell.states, ds_T or (), strict=False) if d is not None}
     xp = check_arrays(**named)
     if dys is not None:
         check_shape("dys", dys, (*sizes, cell.output_size), "(..., T, B, O)")
     for (name, shape), d in zip(cell.states.items(), ds_T or (), strict=False):
-        check_shape(f"ds_T ({name})", d, (sizes[1], *shape), axes("...", "B", *shape))
+        if d is not None:
+            check_shape(f"ds_T ({name})", d, (sizes[1], *shape), axes("...", "B", *shape))
     check_dtypes(xp, **named)
     return xp
 
@@ -138,10 +143,25 @@ def check_dtypes(xp: Namespace, /, **named: Array) -> None:
         raise UserError(f"arrays must be floating; got {next(iter(kinds.values()))}")
 
 
-def check_window(window: Window, time_steps: int, reverse: bool) -> None:
+def check_windows(windows: Any, time_steps: int, reverse: bool) -> list[Window]:
+    """The windows of a sequence, at least one."""
+    if not isinstance(windows, tuple | list):
+        raise UserError(f"windows must be a list of windows (start, lo, stop); got {type(windows).__name__}")
+    if not windows:
+        raise UserError("windows must hold at least one window (start, lo, stop); got none: pass None for full BPTT")
+    return [check_window(window, time_steps, reverse) for window in windows]
+
+
+def check_window(window: Any, time_steps: int, reverse: bool) -> Window:
     """A window lies within the sequence; through a reversed direction only the whole sequence makes sense."""
-    start, lo, stop = window
+    parts = window if isinstance(window, tuple) else ()
+    if len(parts) != 3 or not all(isinstance(t, Integral) and not isinstance(t, bool) for t in parts):
+        kinds = f" of {', '.join(type(t).__name__ for t in parts)}" if parts else ""
+        rule = "a window must be a tuple of three whole numbers, Window(start, lo, stop)"
+        raise UserError(f"{rule}; got {type(window).__name__}{kinds}")
+    start, lo, stop = map(int, parts)
     if not 0 <= start <= lo < stop <= time_steps:
-        raise UserError(f"a window needs 0 <= start <= lo < stop <= T={time_steps}; got {tuple(window)}")
+        raise UserError(f"a window needs 0 <= start <= lo < stop <= T={time_steps}; got {(start, lo, stop)}")
     if reverse and (start, lo, stop) != (0, 0, time_steps):
-        raise UserError(f"a window cannot go through a reversed direction; got {tuple(window)}: use full BPTT")
+        raise UserError(f"a window cannot go through a reversed direction; got {(start, lo, stop)}: use full BPTT")
+    return Window(start, lo, stop)

@@ -91,5 +91,49 @@ def test_bad_calls_are_refused():
         layer(np.zeros((T, I), "float32"))
     with pytest.raises(UserError, match=r"layers·directions = 2, B, H\); got \(1, 3, 6\)"):
         layer(np.zeros((T, B, I), "float32"), (np.zeros((1, B, H), "float32"),))
-    with pytest.raises(UserError, match="this layer is on backend numpy; got builtins.list"):
+    with pytest.raises(UserError, match="xs must be an array; got list"):
         layer([[1.0]])
+    with pytest.raises(UserError, match="states must be a tuple with one array per state; got ndarray"):
+        layer(np.zeros((T, B, I), "float32"), np.zeros((2, B, H), "float32"))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_lists_and_arrays_of_other_axes_are_refused(batch_first):
+    layer = rnnbp.GRU(I, H, batch_first=batch_first, backend="numpy")
+    xs = np.zeros((B, T, I) if batch_first else (T, B, I), "float32")
+    backward = layer(xs)[2]
+    shape = r"\(B, T\)" if batch_first else r"\(T, B\)"
+    for call, message in (
+        (lambda: layer(xs, mask=[[True] * B] * T), "mask must be an array; got list"),
+        (lambda: layer(xs, mask=np.ones(T, bool)), f"mask must have shape {shape}; got"),
+        (lambda: layer(xs, ([0.0],)), "state must be an array; got list"),
+        (lambda: backward([0.0]), "dys must be an array; got list"),
+        (lambda: backward(None, ([0.0],)), "state must be an array; got list"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+
+
+def test_arrays_of_another_library_are_refused():
+    torch = pytest.importorskip("torch")
+    layer = rnnbp.GRU(I, H, batch_first=True, backend="numpy")
+    with pytest.raises(UserError, match="xs is torch.Tensor, 0.W is numpy.ndarray: convert with backend.asarray"):
+        layer(torch.zeros((B, T, I)))
+
+
+def test_a_backend_of_somebody_else_will_do():
+    class Own(type(rnnbp.backend("numpy"))):
+        name = "own"
+
+    xs = np.ones((T, B, I), "float32")
+    ys = rnnbp.GRU(I, H, backend=Own())(xs)[0]
+    assert np.array_equal(ys, rnnbp.GRU(I, H, backend="numpy")(xs)[0])
+
+
+def test_none_for_the_error_of_one_state_is_zero():
+    rng = np.random.default_rng(0)
+    xs, d = rng.standard_normal((T, B, I)), rng.standard_normal((2, B, H))
+    backward = rnnbp.LSTM(I, H, 2, backend="numpy", dtype="float64")(xs)[2]
+    found, expected = backward(None, (None, d)), backward(None, (np.zeros_like(d), d))
+    assert all(np.array_equal(found[0][n], w) for n, w in expected[0].items())
+    assert np.array_equal(found[1], expected[1]) and found[1].any()

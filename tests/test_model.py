@@ -92,6 +92,39 @@ def test_ds0_of_windows_is_the_error_of_the_first_state_alone():
     assert all(relative_error(a, b) < 1e-15 for a, b in zip(ds0[0], expected[0], strict=True))
 
 
+def test_windows_of_a_model_are_checked():
+    model = rnnbp.Model(rnnbp.stack("lstm", I, H, 2), O, CrossEntropy("sum"))
+    p, xs, targets, _ = problem(model, masked=False)
+    backward = model(p, xs, targets)[2]
+    found, expected = backward([(0, 0, 2), (1, 2, T)]), backward([Window(0, 0, 2), Window(1, 2, T)])
+    assert all(np.array_equal(found[0][n], d) for n, d in expected[0].items())
+    for windows, message in (
+        ([], "windows must hold at least one window"),
+        (0, "windows must be a list of windows .*; got int"),
+        (Window(0, 0, T), "a window must be a tuple of three whole numbers, .*; got int"),
+    ):
+        with pytest.raises(UserError, match=message):
+            backward(windows)
+
+
+def test_a_stack_takes_a_plain_tuple_as_a_window():
+    stack = rnnbp.stack("gru", I, H, 2)
+    rng = np.random.default_rng(0)
+    xs, dys = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, H))
+    *_, backward = stack.scan(stack.init(rng), xs)
+    assert np.array_equal(backward(dys, None, (1, 2, 4))[1], backward(dys, None, Window(1, 2, 4))[1])
+    with pytest.raises(UserError, match="a window must be a tuple of three whole numbers, .*; got tuple"):
+        backward(dys, None, ())
+
+
+@pytest.mark.parametrize("way", ["Model.__call__", "Model.run", "Stack.scan", "Stack.run"])
+def test_a_wrong_keyword_names_the_method(way):
+    model = rnnbp.Model(rnnbp.stack("gru", I, H), O, CrossEntropy())
+    owner, method = way.split(".")
+    with pytest.raises(TypeError, match=rf"{way}\(\) got an unexpected keyword argument 'record'"):
+        getattr(model if owner == "Model" else model.stack, method)({}, None, None, record=True)
+
+
 def test_unknown_data_are_refused():
     model = rnnbp.Model(rnnbp.stack("lstm", I, H), O, CrossEntropy())
     p, xs, targets, _ = problem(model)
@@ -136,11 +169,13 @@ def test_a_window_through_both_directions_is_refused():
         ({"inputs": "one-hot"}, "symbols counts the classes"),
         ({"inputs": "one-hot", "symbols": I + 1}, "one-hot inputs need input_size = symbols = 5; got 4"),
         ({"symbols": 3}, "symbols counts the classes"),
+        ({"output_size": 0}, "output_size must be an integer of at least 1; got 0"),
+        ({"loss": "mse"}, "loss must be a Loss, such as CrossEntropy\\(\\); got 'mse'"),
     ],
 )
 def test_bad_models_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
-        rnnbp.Model(rnnbp.stack("gru", I, H), O, MeanSquaredError(), **arguments)
+        rnnbp.Model(rnnbp.stack("gru", I, H), **{"output_size": O, "loss": MeanSquaredError()} | arguments)
 
 
 def test_bad_calls_are_refused():
@@ -148,6 +183,8 @@ def test_bad_calls_are_refused():
     p, xs, targets, _ = problem(model)
     with pytest.raises(UserError, match="missing readout.b"):
         model({n: w for n, w in p.items() if n != "readout.b"}, xs, targets)
+    with pytest.raises(UserError, match="parameters of the model must be named .*; unknown V"):
+        model.run({**p, "V": xs}, xs)
     with pytest.raises(UserError, match=r"symbols must lie in 0 … 6; got 7"):
         model(p, np.full((T, B), 7), targets)
     with pytest.raises(UserError, match=r"symbols must be integers of shape \(T, B\); got float64"):

@@ -191,6 +191,30 @@ def test_windows_summed_inside_each_layer_would_be_wrong():
     assert relative_error(wrong, by_definition(low, high, windows)["low W"]) > 1e-2
 
 
+def test_a_plain_tuple_is_a_window():
+    q = case("lstm")
+    *_, backward = forward(q)
+    agree(named(*backward(q.dys, q.ds_T, (1, 2, 4)), q.cell), named(*backward(q.dys, q.ds_T, Window(1, 2, 4)), q.cell))
+
+
+@pytest.mark.parametrize(
+    ("window", "got"),
+    [
+        ((), "tuple"),
+        ((0, 2), "tuple of int, int"),
+        ((0.0, 1, 2), "tuple of float, int, int"),
+        ([0, 0, 2], "list"),
+        (0, "int"),
+    ],
+)
+def test_what_is_no_window_is_refused(window, got):
+    *_, backward = forward(case("lstm"))
+    rule = "a window must be a tuple of three whole numbers, Window(start, lo, stop)"
+    with pytest.raises(UserError) as error:
+        backward(None, None, window)
+    assert str(error.value) == f"{rule}; got {got}"
+
+
 # ---- windows that are none -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("window", [(-1, 0, 2), (2, 1, 3), (0, 3, 3), (0, 2, 1), (0, 0, T + 1)], ids=str)
 def test_a_window_lies_within_the_sequence(window):

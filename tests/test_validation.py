@@ -9,6 +9,7 @@ from helpers import B, H, I, T, forward, frozen, on, problem, replaced
 
 import rnnbp
 from rnnbp import UserError
+from rnnbp.errors import unknown
 
 
 def refusal(call):
@@ -183,10 +184,6 @@ BACKWARDS = {
         (None, (LSTM.ds_T[0], np.zeros((B, H, 1)))),
         f"ds_T (c) must have shape (..., B, {H}) with B={B}; got ({B}, {H}, 1)",
     ),
-    "a state's error that is None": (
-        (None, (LSTM.ds_T[0], None)),
-        "ds_T (c) must be an array; got NoneType: convert it with backend.asarray",
-    ),
 }
 
 
@@ -195,6 +192,17 @@ def test_a_backward_refuses(what):
     arguments, message = BACKWARDS[what]
     *_, backward = forward(LSTM)
     assert refusal(lambda: backward(*arguments)) == message
+
+
+def test_none_for_the_error_of_one_state_is_zero(backend):
+    q = on(backend, LSTM)
+    *_, backward = forward(q)
+    found = backward(q.dys, (q.ds_T[0], None))
+    expected = backward(q.dys, (q.ds_T[0], backend.xp.zeros_like(q.ds_T[1])))
+    for a, b in zip(
+        (*found[0].values(), *found[1:2], *found[2]), (*expected[0].values(), *expected[1:2], *expected[2]), strict=True
+    ):
+        assert np.array_equal(backend.to_numpy(a), backend.to_numpy(b))
 
 
 def test_arrays_come_from_one_backend(backend):
@@ -228,6 +236,15 @@ def test_complex_and_real_numbers_of_one_precision_go_together():
     q = problem(make("lstm"), dtype="float32")
     ys, *_ = forward(replaced(q, "xs", q.xs.astype("complex64")))
     assert ys.dtype == np.complex64
+
+
+def test_sizes_of_any_integer_type_are_kept_as_given():
+    cell = make("lstm", input_size=np.int64(I), hidden_size=np.int32(H))
+    assert isinstance(cell.input_size, np.int64) and cell.output_size == H
+
+
+def test_a_name_that_is_no_string_is_unknown_in_one_line():
+    assert str(unknown("reset", 3, ("after", "before"))) == "unknown reset 3: known are after, before"
 
 
 @pytest.mark.parametrize("name", ["input_size", "hidden_size"])
