@@ -86,9 +86,10 @@ def broadcast(xp: Namespace, a: Array, lead: tuple[int, ...], trailing: int) -> 
 
 
 def freeze(a: Array) -> Array:
-    """A read-only view of a NumPy array: what a backward keeps cannot be changed under it. Others pass as they are.
+    """A read-only view of a NumPy array, for what a forward returns. Others pass as they are.
 
-    A view, because the array may be the caller's own: a cell can hand a state on as it came.
+    A view, because the array may be the caller's own: a cell can hand a state on as it came. Only what is returned is
+    read-only: a backward keeps its inputs by reference, and gives the same again as long as nobody writes to them.
     """
     if is_numpy_array(a):
         a = a.view()
