@@ -9,7 +9,7 @@ import pytest
 from array_api_compat import device as device_of
 from cases import EVERY, case, make
 from helpers import B, H, I, T, agree, complex_step, forward, named, problem, relative_error, tolerance
-from toy_cells import Cut, FullRecurrence, Independent, Leaky, Products, Zoneout
+from toy_pointwise import Cut, FullRecurrence, Independent, Leaky, Products, Zoneout
 
 import rnnbp
 from rnnbp import UserError
