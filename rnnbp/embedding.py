@@ -21,8 +21,8 @@ def check_symbols(xp: Namespace, ids: Array, size: int) -> None:
 
 def one_hot(xp: Namespace, ids: Array, size: int, like: Array) -> Array:
     """(T, B) -> (T, B, size) with one 1 in each row, in the real dtype of `like`."""
-    classes = xp.arange(size, dtype=ids.dtype, device=device(ids))
-    return xp.astype(classes == ids[..., None], xp.real(like).dtype)
+    classes = xp.arange(size, device=device(ids))  # in the default integers, which hold any size
+    return xp.astype(classes == xp.astype(ids, classes.dtype)[..., None], xp.real(like).dtype)
 
 
 def embed(xp: Namespace, table: Array, ids: Array) -> tuple[Array, Callable[[Array], Array]]:

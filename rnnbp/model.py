@@ -45,6 +45,8 @@ class Model:
         kinds = ("dense", "one-hot", "embedding")
         if self.inputs not in kinds:
             raise unknown("kind of inputs", self.inputs, kinds)
+        if self.symbols is not None:
+            check_size("symbols", self.symbols)
         if (self.inputs == "dense") != (self.symbols is None):
             raise UserError(f"symbols counts the classes of one-hot or embedding inputs; got {self.symbols}")
         if self.inputs == "one-hot" and self.symbols != self.stack.input_size:

@@ -155,6 +155,13 @@ def test_embedding_is_a_product_with_one_hot_rows(backend):
     assert relative_error(backend.to_numpy(backward(backend.asarray(d))), expected) < 1e-15
 
 
+def test_symbols_of_a_small_integer_type():
+    """200 classes do not fit the type that holds the first hundred numbers."""
+    xp = rnnbp.backend("numpy").xp
+    hot = one_hot(xp, np.asarray([[3], [99]], dtype=np.int8), 200, np.ones(1))
+    assert hot.shape == (2, 1, 200) and hot[0, 0, 3] == hot[1, 0, 99] == 1 and hot.sum() == 2
+
+
 def test_a_window_through_both_directions_is_refused():
     model = rnnbp.Model(rnnbp.stack("gru", I, H, 1, True), O, CrossEntropy())
     p, xs, targets, _ = problem(model)
@@ -168,6 +175,7 @@ def test_a_window_through_both_directions_is_refused():
         ({"inputs": "words"}, "unknown kind of inputs 'words'"),
         ({"inputs": "one-hot"}, "symbols counts the classes"),
         ({"inputs": "one-hot", "symbols": I + 1}, "one-hot inputs need input_size = symbols = 5; got 4"),
+        ({"inputs": "embedding", "symbols": 0}, "symbols must be an integer of at least 1; got 0"),
         ({"symbols": 3}, "symbols counts the classes"),
         ({"output_size": 0}, "output_size must be an integer of at least 1; got 0"),
         ({"loss": "mse"}, "loss must be a Loss, such as CrossEntropy\\(\\); got 'mse'"),
