@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from array_api_compat import array_namespace
 
 import rnnbp
@@ -171,3 +172,12 @@ def agree(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], dty
     errors = {name: relative_error(found[name], wanted[name]) for name in wanted}
     wrong = {name: error for name, error in errors.items() if not error <= tolerance(dtype)}
     assert not wrong, f"above {tolerance(dtype):.1e}: {wrong}"
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    """The one line with which a call is refused."""
+    with pytest.raises(rnnbp.UserError) as error:
+        call()
+    message = str(error.value)
+    assert "\n" not in message
+    return message

@@ -9,22 +9,13 @@ import sys
 import conftest
 import numpy as np
 import pytest
-from helpers import frozen
+from helpers import frozen, refusal
 
 import rnnbp
-from rnnbp import UserError
 from rnnbp.backends import Backend, backend_for, backend_of, installed_version
 from rnnbp.registry import BACKENDS
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
-
-
-def refusal(call):
-    with pytest.raises(UserError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------

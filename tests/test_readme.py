@@ -32,3 +32,15 @@ def test_every_command_shown_exists():
     known = {command.callback.__name__ for command in app.registered_commands}
     shown = set(re.findall(r"rnnbp ([a-z]+)", " ".join(re.findall(r"`rnnbp [a-z]+|^\$ rnnbp [a-z]+", README, re.M))))
     assert shown and shown <= known
+
+
+def test_the_public_names_are_the_documented_ones():
+    """And each is re-exported explicitly, `X as X`, so that a type checker sees it."""
+    page = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8").partition("## Public names")[2]
+    source = (ROOT / "rnnbp" / "__init__.py").read_text(encoding="utf-8")
+    assert re.findall(r"`(\w+)`", page.partition("rely on:")[2]) == sorted(re.findall(r" as (\w+)$", source, re.M))
+
+
+def test_every_console_block_shows_a_command_and_its_output():
+    for block in re.findall(r"```console\n(.*?)```", README, re.S):
+        assert block.startswith("$ ") and block.count("\n") > 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
 import pytest
-from helpers import H, I
+from helpers import H, I, refusal
 
 import rnnbp
 from rnnbp import UserError
@@ -15,14 +15,6 @@ from rnnbp.cells.lstm import LSTM
 from rnnbp.registry import BACKENDS, CELLS, LOSSES, OPTIMIZERS, TASKS, Registry, check_option, distribution, parse_spec
 
 BUILTIN = {"lstm": "rnnbp.cells.lstm:LSTM", "gru": "rnnbp.cells.gru:gru"}
-
-
-def refusal(call):
-    with pytest.raises(UserError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.fixture

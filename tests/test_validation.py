@@ -5,21 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import MASK, case, make
-from helpers import B, H, I, T, forward, frozen, on, problem, replaced
+from helpers import B, H, I, T, forward, frozen, on, problem, refusal, replaced
 
 import rnnbp
-from rnnbp import UserError
 from rnnbp.errors import unknown
-
-
-def refusal(call):
-    """The one line with which a call is refused."""
-    with pytest.raises(UserError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
 
 LSTM = case("lstm")
 FLOATS = np.zeros((T, B))
