@@ -87,7 +87,7 @@ def test_all_goes_on_past_a_broken_plugin(rnnbp, monkeypatch):
     code, out, err = rnnbp("--all")
     assert code == 1 and err == ""
     assert "gone: cell 'gone' of numpy cannot be loaded: ModuleNotFoundError" in out
-    assert "breaks: ZeroDivisionError: no [such] thing as (4, 6)" in out
+    assert "breaks: cell 'breaks' of numpy cannot be made: ZeroDivisionError: no [such] thing as (4, 6)" in out
     code, out, _ = rnnbp("--all", "--json")
     by_cell = {check["cell"]: check for check in json.loads(out)["checks"]}
     assert code == 1 and by_cell["gone"]["passed"] is False and by_cell["gone"]["error"] is None
