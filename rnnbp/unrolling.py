@@ -37,6 +37,8 @@ def unroll(
     time_steps, batch = xs.shape[-3:-1]
     history = Record(xp, time_steps) if record else None
     steps = stepper(xp, cell, params, xs, data, history)
+    if keep:
+        steps.prepare()
     trailing = tuple(1 + len(shape) for shape in cell.states.values())
     order = list(reversed(range(time_steps))) if reverse else list(range(time_steps))
     lead, dtype = common(xp, cell, params, xs, s0, data)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from array_api_compat import device as device_of
 from cases import EVERY, NAMES, WAYS, case, make, wanted
+from conftest import backend_or_skip
 from helpers import (
     STEP,
     B,
@@ -202,6 +203,17 @@ def test_torch_builds_no_graph(name):
 
 
 # ---- a cell with a path of its own -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_backward_may_be_compiled_by_jax_and_called_again(name):
+    backend, jax = backend_or_skip("jax"), pytest.importorskip("jax")
+    cell, rng = rnnbp.cell(name, 2, 3), np.random.default_rng(0)
+    params = {n: backend.asarray(w) for n, w in cell.init(rng).items()}
+    xs, dys = backend.asarray(rng.standard_normal((2, 1, 2))), backend.asarray(rng.standard_normal((2, 1, 3)))
+    _, _, backward = rnnbp.scan(cell, params, xs)
+    compiled = jax.jit(lambda d: backward(d)[1])(dys)
+    assert relative_error(np.asarray(compiled), np.asarray(backward(dys)[1])) < 1e-14
+
+
 @pytest.mark.parametrize("window", [None, rnnbp.Window(1, 2, 4), rnnbp.Window(2, 3, T)], ids=str)
 def test_an_own_scan_equals_the_loop(backend, window):
     q = on(backend, case("own scan"))
