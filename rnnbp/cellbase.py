@@ -70,6 +70,11 @@ class Cell(ABC):
         """O, the width of the output: of the first state."""
         return next(iter(self.states.values()))[-1]
 
+    @property
+    def blocks(self) -> dict[str, tuple[str, ...]]:
+        """Parameters that hold blocks side by side on their last axis, with the names of the blocks: the gates."""
+        return {}
+
     def init(self, rng: np.random.Generator) -> dict[str, HostArray]:
         """Freshly drawn parameters, as host arrays in float64."""
         return {name: spec.init(rng, spec.shape) for name, spec in self.params.items()}
@@ -152,6 +157,10 @@ class PointwiseCell(Cell):
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
     ) -> tuple[State, PointwiseBackward]:
         """S' and backward(ds') -> da, ds, dp, all elementwise over (..., B, H), where None stands for zero."""
+
+    @property
+    def blocks(self) -> dict[str, tuple[str, ...]]:
+        return {name: self.gates for name in self.params if name not in self.elementwise}
 
     @property
     def params(self) -> dict[str, Param]:

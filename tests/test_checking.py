@@ -160,7 +160,7 @@ def test_the_worst_is_named():
 def test_json_has_the_documented_keys_and_no_nan():
     report = Report((check(), check("b", nan, note="the gradient of b is missing")), 3)
     found = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    assert set(found) == {"passed", "worst", "seed", "task", "checks"}
+    assert set(found) == {"passed", "worst", "seed", "task", "checks", "findings"}
     assert found["passed"] is False and found["worst"]["tensor"] == "b" and found["seed"] == 3
     keys = {"cell", "backend", "dtype", "method", "truncation", "tensor", "error", "tolerance", "passed"}
     assert all(keys <= set(entry) for entry in found["checks"])

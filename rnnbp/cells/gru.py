@@ -84,6 +84,10 @@ class ResetBeforeGRU(Cell):
         specs = {"W": Param((n_in, 3 * n), glorot_uniform(3)), "U": Param((n, 3 * n), glorot_uniform(3))}
         return specs | ({"b": Param((3 * n,), constant(0.0))} if self.bias else {})
 
+    @property
+    def blocks(self) -> dict[str, tuple[str, ...]]:
+        return {name: ("r", "z", "n") for name in self.params}
+
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, StepBackward]:
         del e
         (h,), n_h = s, self.hidden_size

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rnnbp.backends import Backend
-from rnnbp.checking.differences import MEMORY
+from rnnbp.checking.arithmetic import Arithmetic, plain
+from rnnbp.checking.differences import MEMORY, Loss
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects import Subject, Tensors, free_name, held_by, truncated, unlike_zero
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting, verify
@@ -81,32 +83,36 @@ def model_subject(
     for names, s in zip(states, first, strict=True):
         tensors |= {n: held_by(how.dtype, backend.to_numpy(z)) for n, z in zip(names, s, strict=True)}
 
-    def constant(value: HostArray, dtype: str) -> Array:
+    def constant(where: Arithmetic, value: HostArray, dtype: str) -> Array:
         integral = np.issubdtype(value.dtype, np.integer)
-        return backend.asarray(value) if integral else backend.asarray(held_by(how.dtype, value), dtype)
+        return where.constant(value) if integral else where.constant(held_by(how.dtype, value), dtype)
 
-    symbols, targets64 = constant(xs, "float64"), constant(targets, "float64")
-
-    def pick(given: Tensors) -> tuple[dict[str, Array], Array, States]:
+    def pick(given: Tensors) -> tuple[dict[str, Array], Any, States]:
         s0 = tuple(tuple(given[n] for n in names) for names in states)
-        return {n: given[n] for n in params}, given[xs_name] if dense else symbols, s0
+        return {n: given[n] for n in params}, given[xs_name] if dense else None, s0
 
-    def segment(given: Tensors, start: int, stop: int, s: States | None) -> tuple[Array, States]:
-        p, inputs, s0 = pick(given)
-        inputs = inputs[..., start:stop, :, :] if dense else inputs[start:stop, :]
-        return model.run(p, inputs, s or s0, backend=backend)
+    def loss(where: Arithmetic) -> Loss:
+        symbols, wanted = constant(where, xs, "float64"), constant(where, targets, "float64")
 
-    forward = truncated(xp, segment, windows, {n: backend.asarray(v, "float64") for n, v in tensors.items()})
+        def segment(given: Tensors, start: int, stop: int, s: States | None) -> tuple[Array, States]:
+            p, inputs, s0 = pick(given)
+            inputs = inputs[..., start:stop, :, :] if dense else symbols[start:stop, :]
+            return model.run(p, inputs, s or s0, backend=where.scanner)
 
-    def loss(given: Tensors) -> Array:
-        return model.loss(forward(given)[0], targets64)[0]
+        real = {n: where.constant(v, "float64") for n, v in tensors.items()}
+        forward = truncated(where.xp, segment, windows, real)
+        return lambda given: model.loss(forward(given)[0], wanted)[0]
 
     def gradients(given: Tensors) -> Tensors:
         p, inputs, s0 = pick(given)
-        _, _, backward = model(p, inputs, constant(targets, how.dtype), s0, backend=backend)
+        here = plain(backend)
+        inputs = inputs if dense else constant(here, xs, how.dtype)
+        _, _, backward = model(p, inputs, constant(here, targets, how.dtype), s0, backend=backend)
         dparams, dxs, ds0 = backward(windows)
         named = {n: d for names, ds in zip(states, ds0, strict=True) for n, d in zip(names, ds, strict=True)}
         return dparams | ({xs_name: dxs} if dense else {}) | named
 
     widest = max(spec.shape[-1] for spec in model.params.values())
-    return Subject(name, tensors, loss, gradients, work=4 * xs.shape[0] * xs.shape[1] * (widest + len(tensors)))
+    work = 4 * xs.shape[0] * xs.shape[1] * (widest + len(tensors))
+    blocks = {prefix + n: gates for prefix, cell in model.stack.cells for n, gates in cell.blocks.items()}
+    return Subject(name, tensors, loss, gradients, work, level="model", blocks=blocks)

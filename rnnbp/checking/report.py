@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from html import escape
 from math import inf, isfinite, isnan
-from typing import Any
+from typing import Any, ClassVar
 
 HEAD = ("cell", "tensor", "shape", "error", "tolerance", "verdict")
+
+
+class Finding(ABC):
+    """What a check found beside the errors of tensors: a property, a table over time, a diagnosis."""
+
+    kind: ClassVar[str]  # its key in JSON
+
+    @property
+    def passed(self) -> bool:
+        """Whether it lets the report pass."""
+        return True
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Lines for a terminal."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; numbers that JSON does not have become null."""
+
+    def to_html(self) -> str:
+        """A piece of a page."""
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 @dataclass(frozen=True)
@@ -31,6 +55,9 @@ class Check:
     numeric: float | None = None
     elementwise: float | None = None  # the relative error of that entry: to be read, never judged
     padded: bool = False  # whether one of the sequences was shorter than the others
+    level: str = "sequence"  # what was differentiated: step, sequence, loss, readout, model
+    blocks: Mapping[str, float] = field(default_factory=dict)  # the error of each gate's part
+    directions: int = 0  # how many random directions stand for all entries; 0: every entry was checked
     note: str = ""  # what is wrong beyond numbers: a shape, a dtype, a cell that cannot be loaded
 
     @property
@@ -48,7 +75,8 @@ class Check:
         """The texts for `HEAD`."""
         shape = "×".join(map(str, self.shape)) or "–"
         verdict = "pass" if self.passed else "FAIL"
-        return (self.cell, self.tensor, shape, f"{self.error:.1e}", f"{self.tolerance:.0e}", verdict)
+        tensor = self.tensor if self.level in ("sequence", "model") else f"{self.tensor} ({self.level})"
+        return (self.cell, tensor, shape, f"{self.error:.1e}", f"{self.tolerance:.0e}", verdict)
 
     def __str__(self) -> str:
         entry = f"[{', '.join(map(str, self.index))}]" if self.index else ""
@@ -62,7 +90,8 @@ class Check:
     def to_json(self) -> dict[str, Any]:
         """Plain values; numbers that JSON does not have become null."""
         flat = asdict(self) | {"passed": self.passed, "shape": list(self.shape), "index": list(self.index)}
-        return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in flat.items()}
+        plain: dict[str, Any] = finite(flat)
+        return plain
 
 
 @dataclass(frozen=True)
@@ -72,11 +101,12 @@ class Report:
     checks: tuple[Check, ...]
     seed: int
     task: str | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Every tensor passed, and there was one."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """Every tensor and every finding passed, and there was a tensor."""
+        return bool(self.checks) and all(c.passed for c in self.checks) and all(f.passed for f in self.findings)
 
     @property
     def failures(self) -> tuple[Check, ...]:
@@ -107,7 +137,7 @@ class Report:
         rows = [HEAD, *(check.row for check in self.checks)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([self.title, *lines, *self.notes, self.summary])
+        return "\n".join([self.title, *lines, *map(str, self.findings), *self.notes, self.summary])
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -118,13 +148,27 @@ class Report:
         head = "".join(f"<th>{escape(text)}</th>" for text in HEAD)
         rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in check.row)}</tr>" for check in self.checks)
         below = "<br>".join(map(escape, [*self.notes, *self.summary.splitlines()]))
-        return f"<p>{escape(self.title)}</p><table><tr>{head}</tr>{rows}</table><p>{below}</p>"
+        found = "".join(finding.to_html() for finding in self.findings)
+        return f"<p>{escape(self.title)}</p><table><tr>{head}</tr>{rows}</table>{found}<p>{below}</p>"
 
     def to_json(self) -> dict[str, Any]:
-        """What `json.dumps` takes: passed, worst, seed, task, checks."""
+        """What `json.dumps` takes: passed, worst, seed, task, checks, and the findings by kind."""
         worst = self.worst.to_json() if self.worst else None
         checks = [check.to_json() for check in self.checks]
-        return {"passed": self.passed, "worst": worst, "seed": self.seed, "task": self.task, "checks": checks}
+        found: dict[str, list[Any]] = {}
+        for finding in self.findings:
+            found.setdefault(finding.kind, []).append(finding.to_json())
+        whole = {"passed": self.passed, "worst": worst, "seed": self.seed, "task": self.task, "checks": checks}
+        return whole | {"findings": found}
+
+
+def finite(value: Any) -> Any:
+    """Plain values with null for the numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def joined(reports: Iterable[Report]) -> Report:
@@ -133,4 +177,5 @@ def joined(reports: Iterable[Report]) -> Report:
     kinds = {(report.seed, report.task) for report in several}
     if len(kinds) != 1:
         raise ValueError(f"only reports of one seed and one task can be joined; got {sorted(kinds, key=str)}")
-    return Report(tuple(check for report in several for check in report.checks), *kinds.pop())
+    checks = tuple(check for report in several for check in report.checks)
+    return Report(checks, *kinds.pop(), tuple(finding for report in several for finding in report.findings))

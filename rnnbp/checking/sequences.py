@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnnbp.cellbase import State
+from rnnbp.checking.arithmetic import Arithmetic, plain
+from rnnbp.checking.differences import Loss
 from rnnbp.checking.problems import Problem
 from rnnbp.checking.subjects import Subject, Tensors, free_name, truncated
 from rnnbp.checking.verdicts import Setting
@@ -37,39 +39,42 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
     The loss runs the plain loop over time, whatever path `scan` takes: a faster scan, a cell's own or a backend's, is
     held to it.
     """
-    cell, backend, xp = problem.cell, how.backend, how.backend.xp
+    cell, backend = problem.cell, how.backend
     params = tuple(cell.params)
     xs_name = free_name("X", params)
     s0_names = tuple(free_name(f"{state}0", params) for state in cell.states)
     tensors = {**problem.params, xs_name: problem.xs, **dict(zip(s0_names, problem.s0, strict=True))}
-    mask = None if problem.mask is None else backend.asarray(problem.mask)
 
     def pick(given: Tensors) -> tuple[dict[str, Array], Array, State]:
         return {n: given[n] for n in params}, given[xs_name], tuple(given[n] for n in s0_names)
 
-    def constants(dtype: str) -> tuple[dict[str, Array], Array, State]:
-        data = {n: backend.asarray(d, dtype) for n, d in problem.data.items()}
-        return data, backend.asarray(problem.dys, dtype), tuple(backend.asarray(d, dtype) for d in problem.ds_T)
+    def constants(where: Arithmetic, dtype: str) -> tuple[Array | None, dict[str, Array], Array, State]:
+        mask = None if problem.mask is None else where.constant(problem.mask)
+        data = {n: where.constant(d, dtype) for n, d in problem.data.items()}
+        return mask, data, where.constant(problem.dys, dtype), tuple(where.constant(d, dtype) for d in problem.ds_T)
 
-    data64, dys64, ds_T64 = constants("float64")
+    def loss(where: Arithmetic) -> Loss:
+        xp = where.xp
+        mask, data, dys, ds_T = constants(where, "float64")
 
-    def segment(given: Tensors, start: int, stop: int, s: State | None) -> tuple[Array, State]:
-        p, xs, s0 = pick(given)
-        flags = None if mask is None else mask[start:stop, :]
-        data = {n: d[start:stop, ...] for n, d in data64.items()}
-        own: dict[str, Any] = {"mask": flags, "resets": None, "data": data, "reverse": False, "record": False}
-        return unroll(xp, cell, p, xs[..., start:stop, :, :], s or s0, keep=False, **own)[:2]
+        def segment(given: Tensors, start: int, stop: int, s: State | None) -> tuple[Array, State]:
+            p, xs, s0 = pick(given)
+            own: dict[str, Any] = {"mask": None if mask is None else mask[start:stop, :], "resets": None}
+            own |= {"data": {n: d[start:stop, ...] for n, d in data.items()}, "reverse": False, "record": False}
+            return unroll(xp, cell, p, xs[..., start:stop, :, :], s or s0, keep=False, **own)[:2]
 
-    forward = truncated(xp, segment, windows, {n: backend.asarray(v, "float64") for n, v in tensors.items()})
+        forward = truncated(xp, segment, windows, {n: where.constant(v, "float64") for n, v in tensors.items()})
 
-    def loss(given: Tensors) -> Array:
-        ys, s_T = forward(given)
-        pairs = zip((ys, *s_T), (dys64, *ds_T64), strict=True)
-        return sum(xp.sum(a * d, axis=tuple(range(-d.ndim, 0))) for a, d in pairs)  # one number per copy
+        def of(given: Tensors) -> Array:
+            ys, s_T = forward(given)
+            pairs = zip((ys, *s_T), (dys, *ds_T), strict=True)
+            return sum(xp.sum(a * d, axis=tuple(range(-d.ndim, 0))) for a, d in pairs)  # one number per copy
+
+        return of
 
     def gradients(given: Tensors) -> Tensors:
         p, xs, s0 = pick(given)
-        data, dys, ds_T = constants(how.dtype)
+        mask, data, dys, ds_T = constants(plain(backend), how.dtype)
         _, _, backward = scan(cell, p, xs, s0, mask=mask, data=data, backend=backend)
         total: dict[str, Array] = {}
         for window in windows:
@@ -85,6 +90,7 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
         tensors,
         loss,
         gradients,
-        padded=mask is not None,
+        padded=problem.mask is not None,
+        blocks=cell.blocks,
         work=rows * (cell.input_size + 4 * (widest + len(s0_names))),
     )

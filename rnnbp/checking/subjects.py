@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from rnnbp.checking.arithmetic import Arithmetic
 from rnnbp.checking.differences import Loss
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast
 from rnnbp.truncation import Window
@@ -20,18 +21,22 @@ Segment: TypeAlias = Callable[[Tensors, int, int, Any], tuple[Array, Any]]
 
 @dataclass(frozen=True)
 class Subject:
-    """`gradients(tensors)` must be the derivatives of `loss(tensors)` by each tensor.
+    """`gradients(tensors)` must be the derivatives of `loss(arithmetic)(tensors)` by each tensor.
 
-    The loss takes tensors with a leading axis of copies, and complex ones; the gradients are taken once, in the dtype
-    that is checked. `work` is roughly how many numbers one copy's loss holds at once.
+    The loss takes tensors with a leading axis of copies, complex ones, and operands of the arithmetic; the gradients
+    are taken once, in the dtype that is checked. `work` is roughly how many numbers one copy's loss holds at once.
+    `level` says what is checked: a step, a sequence, a model. `blocks` names what lies side by side on the last axis of
+    a tensor: the gates.
     """
 
     name: str
     tensors: Mapping[str, HostArray]  # float64
-    loss: Loss
+    loss: Callable[[Arithmetic], Loss]
     gradients: Callable[[Tensors], Tensors]
     work: int
     padded: bool = False  # whether one of the sequences is shorter than the others
+    level: str = "sequence"
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def truncated(

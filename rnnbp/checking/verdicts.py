@@ -11,6 +11,7 @@ from array_api_compat import device
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
+from rnnbp.checking.arithmetic import plain
 from rnnbp.checking.differences import MEMORY, copies_within, differentiate
 from rnnbp.checking.metric import compare
 from rnnbp.checking.report import Check
@@ -57,6 +58,7 @@ def check_counts(least: int = 1, **counts: int | None) -> None:
 def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progress | None = None) -> list[Check]:
     """One check for each tensor of the subject."""
     backend, point = how.backend, subject.tensors
+    words = {"level": subject.level, "padded": subject.padded}
     copies = copies_within(memory, point, subject.work)
     total, done = sum(value.size for value in point.values()), 0
 
@@ -72,16 +74,17 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
         if fault:
             advance(point[name].size)
             note = f"the gradient of {name} {fault}"
-            return how.check(subject.name, name, shape=shape, padded=subject.padded, note=note)
-        numeric = differentiate(how.method, subject.loss, point, name, backend, copies=copies, advance=advance)
-        found = compare(backend.to_numpy(gradient), numeric)
-        measured = {"error": found.error, "norm_error": found.norm, "max_error": found.maximum}
+            return how.check(subject.name, name, shape=shape, note=note, **words)
+        numeric = differentiate(how.method, loss, point, name, backend, copies=copies, advance=advance)
+        found = compare(backend.to_numpy(gradient), numeric, subject.blocks.get(name, ()))
+        measured = {"error": found.error, "norm_error": found.norm, "max_error": found.maximum, "blocks": found.blocks}
         entry = {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
-        where = {"shape": shape, "index": found.index, "padded": subject.padded}
-        return how.check(subject.name, name, **where, **measured, **entry)
+        where = {"shape": shape, "index": found.index}
+        return how.check(subject.name, name, **where, **words, **measured, **entry)
 
     given = {n: backend.asarray(v, how.dtype) for n, v in point.items()}
     analytic = subject.gradients(given)
+    loss = subject.loss(plain(backend))
     return [check(name) for name in point]
 
 
