@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
@@ -48,8 +49,13 @@ def applies(family: str, *faults: str, seed: int = 0, backend: Backend | None = 
     any tensor, or another shape, is a change.
     """
     host = backend or find_backend("numpy")
-    right, wrong = gradients(specimen(family), seed, host), gradients(specimen(family, *faults), seed, host)
+    right, wrong = _right_gradients(family, seed, host), gradients(specimen(family, *faults), seed, host)
     return any(_differ(wrong[name], right[name]) for name in right)
+
+
+@cache
+def _right_gradients(family: str, seed: int, backend: Backend) -> dict[str, HostArray]:
+    return gradients(specimen(family), seed, backend)
 
 
 def gradients(cell: FaultyCell, seed: int, backend: Backend) -> dict[str, HostArray]:

@@ -69,6 +69,10 @@ class FaultyCell(Cell):
         matrix, vector = glorot_uniform(len(self.gates)), normal(0.5)
         return {"W": Param((n_in, width), matrix), "U": Param((n, width), matrix), "b": Param((width,), vector)}
 
+    @property
+    def blocks(self) -> dict[str, tuple[str, ...]]:
+        return dict.fromkeys(("W", "U", "b"), self.gates)
+
     def has(self, fault: str) -> bool:
         """Whether the fault is planted."""
         return fault in self.faults
