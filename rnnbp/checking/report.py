@@ -55,7 +55,7 @@ class Check:
     numeric: float | None = None
     elementwise: float | None = None  # the relative error of that entry: to be read, never judged
     padded: bool = False  # whether one of the sequences was shorter than the others
-    level: str = "sequence"  # what was differentiated: step, sequence, loss, readout, model
+    level: str = "sequence"  # what was differentiated: step, sequence, loss, readout, model, function
     blocks: Mapping[str, float] = field(default_factory=dict)  # the error of each gate's part
     directions: int = 0  # how many random directions stand for all entries; 0: every entry was checked
     note: str = ""  # what is wrong beyond numbers: a shape, a dtype, a cell that cannot be loaded
@@ -75,7 +75,7 @@ class Check:
         """The texts for `HEAD`."""
         shape = "×".join(map(str, self.shape)) or "–"
         verdict = "pass" if self.passed else "FAIL"
-        tensor = self.tensor if self.level in ("sequence", "model") else f"{self.tensor} ({self.level})"
+        tensor = self.tensor if self.level in ("sequence", "model", "function") else f"{self.tensor} ({self.level})"
         return (self.cell, tensor, shape, f"{self.error:.1e}", f"{self.tolerance:.0e}", verdict)
 
     def __str__(self) -> str:

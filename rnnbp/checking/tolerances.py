@@ -26,7 +26,11 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("central", "float64"): Tolerance(
         1e-6, "the best central difference (step 1e-5) of a right backward measures 2e-9 on O(1) losses"
     ),
+    ("five-point", "float64"): Tolerance(
+        1e-8, "a five-point difference (step 1e-3) of a right backward measures 2e-11 on O(1) losses"
+    ),
     ("complex-step", "float32"): _FLOAT32,
+    ("five-point", "float32"): _FLOAT32,
     ("central", "float32"): _FLOAT32,
 }
 
