@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnbp.cellbase import Cell
-from rnnbp.checking.subjects import held_by, unlike_zero
+from rnnbp.checking.subjects import free_name, held_by, unlike_zero
 from rnnbp.numerics import HostArray
 
 
@@ -49,3 +49,9 @@ def draw(cell: Cell, time_steps: int, batch: int, seed: int, dtype: str = "float
         dys=normal(time_steps, batch, cell.output_size),
         ds_T=tuple(normal(batch, *shape) for shape in cell.states.values()),
     )
+
+
+def tensor_names(cell: Cell) -> tuple[str, tuple[str, ...]]:
+    """What a report calls the inputs and the initial states: X and h0, c0, …, primed where a parameter has the name."""
+    params = tuple(cell.params)
+    return free_name("X", params), tuple(free_name(f"{state}0", params) for state in cell.states)
