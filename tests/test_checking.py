@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnnbp
-from rnnbp.checking.differences import MEMORY, MOST_COPIES, copies_within, differentiate
+from rnnbp.checking.methods import METHODS, numeric_method
 from rnnbp.checking.metric import compare
+from rnnbp.checking.numeric import MEMORY, MOST_COPIES, Asked, copies_within
 from rnnbp.checking.report import Check, Report, joined
+from rnnbp.checking.steps import stepped
+from rnnbp.checking.subjects import Subject
 from rnnbp.checking.tolerances import DTYPES, TOLERANCES
 from rnnbp.errors import UserError
 
@@ -74,6 +77,8 @@ def test_only_tensors_of_one_shape_are_compared():
 
 # ---- numeric derivatives ------------------------------------------------------------------------------------------
 POINT = {"v": np.linspace(-1, 1, 6).reshape(2, 3), "w": np.array([0.5, 2.0, -1.0])}
+EXACT = {"v": 3 * POINT["v"] ** 2 * POINT["w"], "w": np.sum(POINT["v"] ** 3, axis=0) + 1}
+CLOSE = {"complex-step": 1e-15, "tangent": 1e-15, "five-point": 1e-11, "central": 1e-9}
 
 
 def cubic(xp):
@@ -86,16 +91,38 @@ def cubic(xp):
     return loss
 
 
-@pytest.mark.parametrize(("method", "close"), [("complex-step", 1e-15), ("central", 1e-9)])
-@pytest.mark.parametrize("copies", [1, 2, 4, 6, 50])
-def test_derivatives_of_a_cubic(method, close, copies, backend):
+def ask(loss=lambda where: cubic(where.xp), backend=None, copies=4, heard=None):
+    """The question for a loss that holds no numbers of its own, with room for so many copies of v."""
+    subject = Subject("cubic", POINT, loss, gradients=lambda _: {}, work=0)
+    advance = (lambda _: None) if heard is None else heard.append
+    return Asked(subject, backend or rnnbp.backend("numpy"), memory=copies * 16 * 18, advance=advance)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("copies", [1, 4, 6, 50])
+def test_derivatives_of_a_cubic(method, copies, backend):
     heard = []
-    v, w = POINT["v"], POINT["w"]
-    exact = {"v": 3 * v**2 * w, "w": np.sum(v**3, axis=0) + 1}
-    for name in POINT:
-        got = differentiate(method, cubic(backend.xp), POINT, name, backend, copies=copies, advance=heard.append)
-        np.testing.assert_allclose(got, exact[name], rtol=close, atol=close)
+    asked = ask(backend=backend, copies=copies, heard=heard)
+    found = METHODS[method].gradients(asked)
+    for name, exact in EXACT.items():
+        np.testing.assert_allclose(found[name], exact, rtol=CLOSE.get(method, 1e-15), atol=CLOSE.get(method, 1e-15))
     assert sum(heard) == 9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_derivatives_along_directions(method, backend):
+    rng = np.random.default_rng(0)
+    for name, exact in EXACT.items():
+        directions = rng.choice([-1.0, 1.0], (5, *exact.shape))
+        directions[2, ..., 1:] = 0
+        found = METHODS[method].along(ask(backend=backend), name, directions)
+        wanted = np.tensordot(directions, exact, exact.ndim)
+        np.testing.assert_allclose(found, wanted, rtol=1e-8 if method == "central" else 1e-10)
+
+
+def test_along_no_direction_the_slope_is_zero():
+    for method in METHODS.values():
+        assert np.array_equal(method.along(ask(), "w", np.zeros((2, 3))), [0, 0])
 
 
 def test_every_chunk_has_the_same_shape():
@@ -105,34 +132,49 @@ def test_every_chunk_has_the_same_shape():
         shapes.add(p["v"].shape)
         return cubic(np)(p)
 
-    differentiate("complex-step", loss, POINT, "v", rnnbp.backend("numpy"), copies=4)
+    METHODS["complex-step"].entries(ask(lambda _: loss), "v")
     assert shapes == {(4, 2, 3)}
 
 
 def test_a_real_loss_refuses_the_complex_step():
-    with pytest.raises(UserError, match=r"stays complex; the loss came back float64.*method central"):
-        differentiate(
-            "complex-step", lambda p: np.sum(abs(p["w"]), axis=-1), POINT, "w", rnnbp.backend("numpy"), copies=3
-        )
+    with pytest.raises(UserError, match=r"stays complex; the loss came back float64.*method five-point"):
+        METHODS["complex-step"].entries(ask(lambda _: lambda p: np.sum(abs(p["w"]), axis=-1)), "w")
 
 
 def test_a_loss_that_is_not_one_number_per_copy_is_refused():
     with pytest.raises(UserError, match=r"one number per copy, \(3,\); got shape \(3, 3\)"):
-        differentiate("central", lambda p: p["w"], POINT, "w", rnnbp.backend("numpy"), copies=3)
+        METHODS["central"].entries(ask(lambda _: lambda p: p["w"]), "w")
 
 
 def test_copies_fit_the_memory():
-    big = {"U": np.zeros((1000, 4000))}
-    assert copies_within(MEMORY, big, 0) == 1  # one copy at least, however large
-    small = {"U": np.zeros((40, 160))}
-    copies = copies_within(MEMORY, small, work=10_000)
+    def of(size, work=0):
+        return Asked(Subject("s", {"U": np.zeros(size)}, cubic, lambda _: {}, work), rnnbp.backend("numpy"))
+
+    assert copies_within(of(4_000_000), "U") == 1  # one copy at least, however large
+    copies = copies_within(of(6400, work=10_000), "U")
     assert 1 < copies <= MOST_COPIES and copies * 16 * (3 * 6400 + 10_000) <= MEMORY
-    assert copies_within(MEMORY, {"b": np.zeros(7)}, 0) == 7
+    assert copies_within(of(7), "U") == MOST_COPIES
+
+
+def test_a_fast_complex_tanh_is_the_complex_tanh():
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((50, 2)) * [[3.0, 1.0]] @ np.array([1, 1j])
+    fast = stepped(rnnbp.backend("numpy")).tanh
+    np.testing.assert_allclose(fast(z), np.tanh(z), rtol=1e-14)
+    tiny = fast(z.real + 1e-30j)
+    np.testing.assert_allclose(tiny.imag, 1e-30 * (1 - np.tanh(z.real) ** 2), rtol=1e-13)
+    assert np.array_equal(tiny.real, np.tanh(z.real)) and np.array_equal(fast(z.real), np.tanh(z.real))
 
 
 def test_every_method_has_a_tolerance_with_its_reason():
     assert {dtype for _, dtype in TOLERANCES} == set(DTYPES)
+    assert {(method, dtype) for method in METHODS for dtype in DTYPES} <= set(TOLERANCES)
     assert all(t.value <= 1e-5 and len(t.reason) > 20 for t in TOLERANCES.values())
+
+
+def test_an_unknown_method_is_a_user_error():
+    with pytest.raises(UserError, match="unknown method 'centrl': did you mean central"):
+        numeric_method("centrl")
 
 
 # ---- the report ---------------------------------------------------------------------------------------------------

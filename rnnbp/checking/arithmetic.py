@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from rnnbp.backends import Backend
 from rnnbp.checking.operands import Space
 from rnnbp.numerics import Array, Namespace
+
+Loss: TypeAlias = Callable[[Mapping[str, Array]], Array]  # named tensors -> one number per copy
 
 
 @dataclass(frozen=True)

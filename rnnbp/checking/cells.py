@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, PointwiseCell
-from rnnbp.checking.differences import MEMORY
+from rnnbp.checking.methods import numeric_method
+from rnnbp.checking.numeric import MEMORY
 from rnnbp.checking.problems import draw
 from rnnbp.checking.report import Report
 from rnnbp.checking.sequences import mask_is_refused, sequence_subject
@@ -51,7 +52,7 @@ def gradcheck(
     check_counts(0, seed=seed)
     windows = parse(truncation, time_steps)
     name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
-    if method == "central" and isinstance(made, PointwiseCell) and made.cut:
+    if not numeric_method(method).stops and isinstance(made, PointwiseCell) and made.cut:
         raise UserError(f"differences see through the cut gates {', '.join(made.cut)}: use method complex-step")
     problem = draw(made, time_steps, batch, seed, dtype, padded)
     problem = replace(problem, mask=None) if mask_is_refused(problem, how) else problem

@@ -1,91 +1,104 @@
-"""Numeric derivatives of a scalar function of named tensors, every entry by itself.
+"""Slopes from perturbed copies of a tensor: complex steps, and differences of two or four real losses.
 
-The perturbed tensor gets a leading axis of copies, one per entry; the function returns one number per copy. Entries
-are taken in chunks of one fixed size, so that a library that compiles for each shape does so once.
+The perturbed tensor gets a leading axis of copies, one per direction; the loss returns one number per copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from abc import abstractmethod
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
-from rnnbp.backends import Backend
-from rnnbp.errors import UserError, unknown
+from rnnbp.checking.arithmetic import Arithmetic, plain
+from rnnbp.checking.arithmetic import Loss as Loss
+from rnnbp.checking.numeric import MEMORY as MEMORY
+from rnnbp.checking.numeric import Asked, NumericMethod, in_chunks, of_units
+from rnnbp.checking.steps import stepped
+from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray
-
-Loss: TypeAlias = Callable[[Mapping[str, Array]], Array]  # named tensors -> one number per copy
-Probe: TypeAlias = Callable[[HostArray, str], Array]  # one tensor's copies and their dtype -> one number per copy
-Method: TypeAlias = Callable[[Backend, Probe, HostArray, HostArray], HostArray]
 
 COMPLEX_STEP = 1e-30  # no subtraction, so it may be as small as one likes: its square vanishes beside 1
 CENTRAL_STEP = 1e-5  # where truncation, step², meets rounding, eps / step
-MEMORY = 64 * 2**20  # bytes
-MOST_COPIES = 256  # beyond, copies × batch rows leave the cache and each copy gets slower
+FIVE_POINT_STEP = 1e-3  # where truncation, step⁴, meets it
 
 
-def complex_step(backend: Backend, probe: Probe, value: HostArray, units: HostArray) -> HostArray:
-    """Im L(v + ih e) / h for every unit tensor e: exact to rounding (Squire & Trapp 1998)."""
-    loss = probe(value + 1j * COMPLEX_STEP * units, "complex128")
-    if not backend.xp.isdtype(loss.dtype, "complex floating"):
-        raise UserError(
-            f"a complex step needs a forward that stays complex; the loss came back {loss.dtype}: something on the way "
-            "(abs, a norm, a float buffer) drops the imaginary part: rewrite it, or use method central"
-        )
-    slope: HostArray = backend.to_numpy(backend.xp.imag(loss)) / COMPLEX_STEP
-    return slope
+class Perturbed(NumericMethod):
+    """A method that needs no more of the loss than its values at perturbed tensors."""
+
+    @abstractmethod
+    def slopes(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        """`along` for few directions."""
+
+    def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        return in_chunks(asked, tensor, directions, partial(self.slopes, asked, tensor))
+
+    def entries(self, asked: Asked, tensor: str) -> HostArray:
+        return of_units(asked, tensor, partial(self.slopes, asked, tensor))
 
 
-def central(backend: Backend, probe: Probe, value: HostArray, units: HostArray) -> HostArray:
-    """(L(v + εe) − L(v − εe)) / 2ε for every unit tensor e, 2ε being the width that rounding made of it."""
-    up, down = value + CENTRAL_STEP * units, value - CENTRAL_STEP * units
-    width = np.sum(up - down, axis=tuple(range(1, units.ndim)))
-    rise = backend.to_numpy(probe(up, "float64")) - backend.to_numpy(probe(down, "float64"))
-    slope: HostArray = rise / width
-    return slope
+class ComplexStep(Perturbed):
+    """Im L(v + ih d) / h: exact to rounding (Squire & Trapp 1998). `detach` takes the real part."""
 
+    name = "complex-step"
 
-METHODS: dict[str, Method] = {"complex-step": complex_step, "central": central}
-
-
-def differentiate(
-    method: str,
-    loss: Loss,
-    point: Mapping[str, HostArray],
-    name: str,
-    backend: Backend,
-    *,
-    copies: int,
-    advance: Callable[[int], None] = lambda _: None,
-) -> HostArray:
-    """∂loss/∂point[name] in float64, entry by entry, `copies` at a time; `advance` hears how many are done."""
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
-    fixed = {other: backend.asarray(v, "float64") for other, v in point.items() if other != name}
-    value = point[name]
-
-    def probe(perturbed: HostArray, dtype: str) -> Array:
-        out = loss({**fixed, name: backend.asarray(perturbed, dtype)})
-        if tuple(out.shape) != perturbed.shape[:1]:
+    def slopes(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        perturbed = asked.subject.tensors[tensor] + 1j * COMPLEX_STEP * directions
+        loss = losses(asked, tensor, perturbed, "complex128")
+        xp = asked.backend.xp
+        if not xp.isdtype(loss.dtype, "complex floating"):
             raise UserError(
-                f"the loss must be one number per copy, {perturbed.shape[:1]}; got shape {tuple(out.shape)}"
+                f"a complex step needs a forward that stays complex; the loss came back {loss.dtype}: something on "
+                "the way (abs, a norm, a float buffer) drops the imaginary part: rewrite it, or use method five-point"
             )
-        return out
-
-    found: list[HostArray] = []
-    for first in range(0, value.size, copies):
-        entries = np.minimum(np.arange(first, first + copies), value.size - 1)  # the last chunk repeats its last entry
-        units = np.zeros((copies, value.size))
-        units[np.arange(copies), entries] = 1.0
-        slopes = METHODS[method](backend, probe, value, units.reshape(copies, *value.shape))
-        found.append(slopes[: value.size - first])
-        advance(len(found[-1]))
-    return np.concatenate(found).reshape(value.shape)
+        slope: HostArray = asked.backend.to_numpy(xp.imag(loss)) / COMPLEX_STEP
+        return slope
 
 
-def copies_within(memory: int, point: Mapping[str, HostArray], work: int) -> int:
-    """How many copies fit: each holds its unit tensor, its complex perturbation on both sides, and `work` numbers."""
-    largest = max(value.size for value in point.values())
-    each = 16 * (3 * largest + work)
-    return max(1, min(memory // each, largest, MOST_COPIES))
+class Central(Perturbed):
+    """(L(v + εd) − L(v − εd)) / 2ε, with ε‖d‖ = 1e-5."""
+
+    name = "central"
+    stops = False
+    step: ClassVar[float] = CENTRAL_STEP
+
+    def slopes(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        return self.difference(asked, tensor, directions, self.step)
+
+    def difference(self, asked: Asked, tensor: str, directions: HostArray, step: float) -> HostArray:
+        """One central difference, 2ε being the width that rounding made of it."""
+        axes = tuple(range(1, directions.ndim))
+        squares = np.sum(directions * directions, axis=axes, keepdims=True)
+        steps = step / np.sqrt(np.where(squares > 0, squares, 1.0)) * directions
+        value = asked.subject.tensors[tensor]
+        up, down = value + steps, value - steps
+        rise = [asked.backend.to_numpy(losses(asked, tensor, side, "float64")) for side in (up, down)]
+        width = np.sum((up - down) * directions, axis=axes)  # 2ε Σd²
+        scale = np.divide(squares.reshape(-1), width, out=np.zeros_like(width), where=width != 0)
+        slope: HostArray = (rise[0] - rise[1]) * scale
+        return slope
+
+
+class FivePoint(Central):
+    """(4 D(ε) − D(2ε)) / 3 of central differences D, with ε‖d‖ = 1e-3: the error falls with ε⁴."""
+
+    name = "five-point"
+    step = FIVE_POINT_STEP
+
+    def slopes(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        near, far = (self.difference(asked, tensor, directions, step) for step in (self.step, 2 * self.step))
+        return (4 * near - far) / 3
+
+
+def losses(asked: Asked, tensor: str, perturbed: HostArray, dtype: str) -> Array:
+    """The loss of each copy."""
+    subject, backend = asked.subject, asked.backend
+    if "loss" not in asked.memo:
+        where = plain(backend)
+        asked.memo["loss"] = subject.loss(Arithmetic(backend, stepped(backend)))
+        asked.memo["tensors"] = {name: where.constant(v, "float64") for name, v in subject.tensors.items()}
+    out = asked.memo["loss"]({**asked.memo["tensors"], tensor: backend.asarray(perturbed, dtype)})
+    if tuple(out.shape) != perturbed.shape[:1]:
+        raise UserError(f"the loss must be one number per copy, {perturbed.shape[:1]}; got shape {tuple(out.shape)}")
+    return out

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnnbp.backends import Backend
-from rnnbp.checking.arithmetic import Arithmetic, plain
-from rnnbp.checking.differences import MEMORY, Loss
+from rnnbp.checking.arithmetic import Arithmetic, Loss, plain
+from rnnbp.checking.numeric import MEMORY
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects import Subject, Tensors, free_name, held_by, truncated, unlike_zero
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting, verify

@@ -9,8 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnnbp.checking.arithmetic import Arithmetic
-from rnnbp.checking.differences import Loss
+from rnnbp.checking.arithmetic import Arithmetic, Loss
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast
 from rnnbp.truncation import Window
 

@@ -7,31 +7,36 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any, TypeAlias
 
+import numpy as np
 from array_api_compat import device
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
-from rnnbp.checking.arithmetic import plain
-from rnnbp.checking.differences import MEMORY, copies_within, differentiate
-from rnnbp.checking.metric import compare
+from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, sampled
+from rnnbp.checking.methods import numeric_method
+from rnnbp.checking.metric import Discrepancy, compare
+from rnnbp.checking.numeric import MEMORY, Asked
 from rnnbp.checking.report import Check
 from rnnbp.checking.subjects import Subject
 from rnnbp.checking.tolerances import tolerance
-from rnnbp.errors import UserError
-from rnnbp.numerics import Array
+from rnnbp.errors import UserError, unknown
+from rnnbp.numerics import Array, HostArray
 
+EXTENTS = ("auto", "exhaustive", "directional")
 Progress: TypeAlias = Callable[[str, int, int], None]  # subject, entries done, entries in all
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How subjects are checked."""
+    """How subjects are checked: `extent` says whether entry by entry or along the directions that `seeds` draw."""
 
     backend: Backend
     dtype: str
     method: str
     truncation: str
     tolerance: float
+    extent: str = "auto"
+    seeds: tuple[int, ...] = tuple(range(DIRECTIONS))
 
     def check(self, subject: str, tensor: str, **found: Any) -> Check:
         """A check under this setting; without numbers, one that failed."""
@@ -39,13 +44,37 @@ class Setting:
         words |= {"cell": subject, "tensor": tensor, "truncation": self.truncation, "tolerance": self.tolerance}
         return Check(**(words | {"error": nan, "norm_error": nan, "max_error": nan} | found))
 
+    def directional(self, subject: Subject) -> bool:
+        """Whether random directions stand for the entries of this subject."""
+        scalars = sum(value.size for value in subject.tensors.values())
+        return self.extent == "directional" or (self.extent == "auto" and scalars > EXHAUSTIVE_UP_TO)
 
-def setting(backend: Backend | str | None, dtype: str, method: str, truncation: str) -> Setting:
-    """The setting that these words mean; a word that is not known is a UserError."""
+
+def setting(
+    backend: Backend | str | None,
+    dtype: str,
+    method: str,
+    truncation: str,
+    extent: str = "auto",
+    directions: int = DIRECTIONS,
+    seed: int = 0,
+) -> Setting:
+    """The setting that these words mean; a word that is not known is a UserError.
+
+    Method "directional" is short for tangents along random directions: method "tangent", extent "directional".
+    """
+    if extent not in EXTENTS:
+        raise unknown("extent", extent, EXTENTS)
+    if method == "directional":
+        if extent == "exhaustive":
+            raise UserError("method directional checks no single entries but a few; got extent exhaustive: leave it out")
+        method, extent = "tangent", "directional"
+    check_counts(DIRECTIONS, directions=directions)
+    check_counts(0, seed=seed)
     limit = tolerance(method, dtype).value
     chosen = backend if isinstance(backend, Backend) else find_backend(backend)
     chosen.require_dtype(dtype)
-    return Setting(chosen, dtype, method, truncation, limit)
+    return Setting(chosen, dtype, method, truncation, limit, extent, tuple(range(seed, seed + directions)))
 
 
 def check_counts(least: int = 1, **counts: int | None) -> None:
@@ -56,11 +85,10 @@ def check_counts(least: int = 1, **counts: int | None) -> None:
 
 
 def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progress | None = None) -> list[Check]:
-    """One check for each tensor of the subject."""
+    """One check for each tensor of the subject: of every entry, or along directions where `how.directional`."""
     backend, point = how.backend, subject.tensors
-    words = {"level": subject.level, "padded": subject.padded}
-    copies = copies_within(memory, point, subject.work)
     total, done = sum(value.size for value in point.values()), 0
+    directional = how.directional(subject)
 
     def advance(entries: int) -> None:
         nonlocal done
@@ -68,23 +96,30 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
         if progress is not None:
             progress(subject.name, done, total)
 
+    def measure(name: str, gradient: HostArray) -> Discrepancy:
+        blocks = subject.blocks.get(name, ())
+        if not directional:
+            return compare(gradient, method.entries(asked, name), blocks)
+        found = sampled(method, asked, name, gradient, how.seeds, how.tolerance, blocks)
+        advance(gradient.size)
+        return found
+
     def check(name: str) -> Check:
         gradient, tensor, shape = analytic.get(name), given[name], point[name].shape
+        words: dict[str, Any] = {"level": subject.level, "padded": subject.padded, "shape": shape}
+        words |= {"seeds": how.seeds if directional else ()}
         fault = _misfit(gradient, tensor)
         if fault:
             advance(point[name].size)
-            note = f"the gradient of {name} {fault}"
-            return how.check(subject.name, name, shape=shape, note=note, **words)
-        numeric = differentiate(how.method, loss, point, name, backend, copies=copies, advance=advance)
-        found = compare(backend.to_numpy(gradient), numeric, subject.blocks.get(name, ()))
-        measured = {"error": found.error, "norm_error": found.norm, "max_error": found.maximum, "blocks": found.blocks}
-        entry = {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
-        where = {"shape": shape, "index": found.index}
-        return how.check(subject.name, name, **where, **words, **measured, **entry)
+            return how.check(subject.name, name, note=f"the gradient of {name} {fault}", **words)
+        found = measure(name, np.asarray(backend.to_numpy(gradient), dtype=np.float64))
+        words |= {"error": found.error, "norm_error": found.norm, "max_error": found.maximum, "blocks": found.blocks}
+        words |= {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
+        return how.check(subject.name, name, index=found.index, **words)
 
     given = {n: backend.asarray(v, how.dtype) for n, v in point.items()}
     analytic = subject.gradients(given)
-    loss = subject.loss(plain(backend))
+    method, asked = numeric_method(how.method), Asked(subject, backend, memory, advance)
     return [check(name) for name in point]
 
 

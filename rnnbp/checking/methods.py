@@ -1,0 +1,17 @@
+"""The numeric methods by name."""
+
+from __future__ import annotations
+
+from rnnbp.checking.differences import Central, ComplexStep, FivePoint
+from rnnbp.checking.numeric import NumericMethod
+from rnnbp.errors import unknown
+
+_ALL: tuple[NumericMethod, ...] = (ComplexStep(), Central(), FivePoint())
+METHODS: dict[str, NumericMethod] = {method.name: method for method in _ALL}
+
+
+def numeric_method(name: str) -> NumericMethod:
+    """The method of that name; a name that is not known is a UserError."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]

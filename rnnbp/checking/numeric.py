@@ -1,0 +1,100 @@
+"""What a numeric method is asked, and what it answers: slopes of a subject's loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rnnbp.backends import Backend
+from rnnbp.checking.subjects import Subject
+from rnnbp.numerics import HostArray
+
+MEMORY = 64 * 2**20  # bytes
+MOST_COPIES = 256  # beyond, copies × batch rows leave the cache and each copy gets slower
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The loss of a subject at its tensors, on a backend, in double precision.
+
+    memory: bytes that copies may take; it changes the time, not the result. `advance` hears how many entries of a
+    tensor are done. `memo` is for a method's own use: what it made for one tensor and needs for the next.
+    """
+
+    subject: Subject
+    backend: Backend
+    memory: int = MEMORY
+    advance: Callable[[int], None] = lambda _: None
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+class NumericMethod(ABC):
+    """A way to differentiate a loss without its backward. All results are float64 host arrays."""
+
+    name: ClassVar[str]
+    stops: ClassVar[bool] = True  # whether `detach` ends its derivative; differences see through it
+
+    @abstractmethod
+    def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        """Σ ∂loss/∂tensor ∘ direction for each of the directions (K, *shape): (K,)."""
+
+    @abstractmethod
+    def entries(self, asked: Asked, tensor: str) -> HostArray:
+        """∂loss/∂tensor, every entry."""
+
+    def along_blocks(self, asked: Asked, tensor: str, directions: HostArray, blocks: int) -> HostArray:
+        """`along` for each of `blocks` equal parts of the last axis, the direction being zero outside it: (blocks, K)."""
+        if blocks == 1:
+            return self.along(asked, tensor, directions)[None, :]
+        masked = np.zeros((blocks, *directions.shape), directions.dtype)
+        width = directions.shape[-1] // blocks
+        for k in range(blocks):
+            masked[k, ..., k * width : (k + 1) * width] = directions[..., k * width : (k + 1) * width]
+        return self.along(asked, tensor, masked.reshape(-1, *directions.shape[1:])).reshape(blocks, -1)
+
+    def at(self, asked: Asked, tensor: str, entries: HostArray) -> HostArray:
+        """∂loss/∂tensor at flat indices (K,): (K,)."""
+        shape = asked.subject.tensors[tensor].shape
+        units = np.zeros((len(entries), int(np.prod(shape))), dtype=np.int8)
+        units[np.arange(len(entries)), entries] = 1
+        return self.along(asked, tensor, units.reshape(-1, *shape))
+
+    def gradients(self, asked: Asked) -> dict[str, HostArray]:
+        """∂loss/∂tensor for each tensor of the subject."""
+        return {tensor: self.entries(asked, tensor) for tensor in asked.subject.tensors}
+
+
+def copies_within(asked: Asked, tensor: str) -> int:
+    """How many copies of a tensor fit: each holds its direction, its complex perturbation twice, and `work` numbers."""
+    size = asked.subject.tensors[tensor].size
+    each = 16 * (3 * size + asked.subject.work)
+    return max(1, min(asked.memory // each, MOST_COPIES))
+
+
+def in_chunks(asked: Asked, tensor: str, directions: HostArray, slopes: Callable[[HostArray], HostArray]) -> HostArray:
+    """`slopes` of directions, as many at a time as fit."""
+    copies = copies_within(asked, tensor)
+    return np.concatenate([slopes(directions[k : k + copies]) for k in range(0, len(directions), copies)])
+
+
+def of_units(asked: Asked, tensor: str, slopes: Callable[[HostArray], HostArray]) -> HostArray:
+    """`slopes` of every unit tensor, in the tensor's shape.
+
+    Chunks have one fixed size, so that a library that compiles for each shape does so once: the last one repeats its
+    last entry.
+    """
+    shape = asked.subject.tensors[tensor].shape
+    size = int(np.prod(shape))
+    copies = min(copies_within(asked, tensor), size)
+    found: list[HostArray] = []
+    for first in range(0, size, copies):
+        entries = np.minimum(np.arange(first, first + copies), size - 1)
+        units = np.zeros((copies, size))
+        units[np.arange(copies), entries] = 1.0
+        found.append(slopes(units.reshape(copies, *shape))[: size - first])
+        asked.advance(len(found[-1]))
+    return np.concatenate(found).reshape(shape)
