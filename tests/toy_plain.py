@@ -125,7 +125,7 @@ class Ladder(rnnbp.Cell):
         def backward(dys=None, ds_T=None, window=None):
             start, lo, stop = window or (0, 0, steps)
             errors = {t: dys[..., t, :, :] for t in range(lo, stop)} if dys is not None else {}
-            if ds_T is not None and stop == steps:
+            if ds_T is not None and ds_T[0] is not None and stop == steps:
                 errors[stop - 1] = errors.get(stop - 1, 0) + ds_T[0]
             zero = xp.zeros_like(hs[0])
             dh = [sum((powers(t - k) * errors[t] for t in errors if t >= k), zero) for k in range(start, stop)]
