@@ -62,7 +62,7 @@ def test_every_cell_agrees_on_every_backend(backend, dtype, cells):
     report = parity(cells, backends=[Other(), backend], dtypes=[dtype])
     assert report.passed, str(report)
     assert {(c.dtype, c.backend, c.tolerance) for c in report.checks} == {
-        (dtype, backend.name, 64 * np.finfo(dtype).eps)
+        (dtype, backend.name, 80 * np.finfo(dtype).eps)
     }
     if backend.name in ("torch", "jax"):
         assert report.worst.error > 0.01 * report.worst.tolerance  # it is that dtype that was computed in
@@ -169,7 +169,7 @@ def test_a_row_is_the_worst_tensor_and_json_holds_everything():
     assert found["backends"]["numpy"] == np.__version__ and len(found["checks"]) == 4 * 13
     assert found["worst"]["tensor"] == "dh0" and found["worst"]["error"] is None
     assert found["tolerances"]["float64"]["value"] == tolerance("float64").value
-    assert "64 eps" in found["tolerances"]["float32"]["reason"]
+    assert "80 eps" in found["tolerances"]["float32"]["reason"]
 
 
 def test_nothing_within_the_tolerance_is_wrong_by_much():
