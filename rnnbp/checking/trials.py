@@ -83,7 +83,7 @@ def strided(how: Setting) -> Make:
     xp, make = how.backend.xp, owned(how)
 
     def spread(value: HostArray) -> Array:
-        turned = make(value.T)
+        turned = make(np.ascontiguousarray(value.T))  # np.array keeps the order that it finds
         apart = xp.stack([turned, xp.zeros_like(turned)], axis=-1)[..., 0]
         return xp.permute_dims(apart, tuple(reversed(range(value.ndim))))
 
