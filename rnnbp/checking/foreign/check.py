@@ -1,0 +1,144 @@
+"""`rnnbp.gradcheck(fn, inputs)`: the gradient of a function that somebody else wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnbp.backends import Backend
+from rnnbp.checking.foreign.calls import Foreign, Pulled, Values
+from rnnbp.checking.foreign.causes import clipped, simple_causes
+from rnnbp.checking.foreign.claims import claims_of
+from rnnbp.checking.foreign.findings import Named, Remark
+from rnnbp.checking.foreign.inputs import take
+from rnnbp.checking.foreign.properties import properties
+from rnnbp.checking.foreign.slopes import STENCILS, slopes_of
+from rnnbp.checking.foreign.verdicts import Judge
+from rnnbp.checking.foreign.wording import by_time, check_of, misfit_of, remarks
+from rnnbp.checking.report import Report
+from rnnbp.checking.tolerances import tolerance
+from rnnbp.checking.verdicts import Progress, check_counts
+from rnnbp.errors import UserError, unknown
+from rnnbp.numerics import HostArray
+
+METHODS = ("complex-step", *STENCILS)
+EVERY = 2000  # scalars; up to so many every entry is checked
+
+
+def check_function(
+    fn: Callable[..., Any],
+    inputs: Any,
+    *,
+    backward: Callable[..., Any] | None = None,
+    method: str = "complex-step",
+    backend: Backend | str | None = None,
+    names: Sequence[str] | None = None,
+    time_axis: int | None = None,
+    seed: int = 0,
+    exhaustive: int = EVERY,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check a backward that was written by hand, on NumPy, CuPy, torch or JAX arrays: no cell is needed.
+
+    fn returns (value, backward), and backward(cotangent) the gradients; or, with `backward` given, fn returns
+    (value, cache) and backward(cotangent, cache) the gradients. The value is a number, an array or a tuple of arrays; a
+    cotangent has its structure. The scalar that is differentiated is Σ value∘cotangent: the cotangent is 1 for a
+    number, random for arrays. A backward of a number may take no cotangent.
+
+    inputs: a sequence, passed as fn(*inputs), or a mapping, passed as fn(**inputs). Integers, and what is no array, are
+    passed on and not differentiated; float32 inputs are evaluated in double precision at the same numbers.
+    Gradients come as a mapping by input name, as a sequence in the order of the inputs, or as one array for one
+    input. None, or a name left out, claims no gradient: that input is not checked, and the report says so.
+
+    method: "complex-step", "five-point" or "central". Complex steps are first compared with five-point differences in
+    one direction; where they disagree, or the code refuses or drops the imaginary part, five-point is used for that
+    tensor, and the report says why.
+    backend: where host arrays are to be taken; the inputs' own otherwise.
+    names: of a sequence of inputs; otherwise fn's own parameter names.
+    time_axis: of the value (the first, of several): adds the error for a cotangent at each step t alone.
+    exhaustive: above so many scalars in all, random ±1 directions and a few entries of each tensor are checked instead
+    of every entry.
+    name: what the report calls the function.
+
+    A difference is no better than fn's rounding. That is measured, and where it exceeds the tolerance the check
+    has the larger one, and says so. Input that does not fit, a structure that backward may not return, numbers that are
+    not finite and gradients that were clipped or normalised are a UserError.
+    """
+    if not callable(fn):
+        raise UserError(f"fn must be a function; got {fn!r}")
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    check_counts(0, seed=seed, exhaustive=exhaustive)
+    taken, home = take(fn, inputs, names, backend)
+    foreign = Foreign(fn, backward, taken, home)
+    pulled = foreign.pulled()
+    _check_repeatable(foreign, pulled)
+    rng = np.random.default_rng(seed)
+    cotangents, other = _drawn(pulled, rng), _drawn(pulled, rng)
+    split = [] if time_axis is None else _by_time(pulled, cotangents, time_axis)
+    found = [pulled.pull(cotangents), *(foreign.pulled().pull(cs) for cs in split)]
+    claims = claims_of(taken, pulled, found)
+    slopes = slopes_of(foreign, [cotangents, *split], seed)
+
+    called = name or getattr(fn, "__name__", type(fn).__name__).replace("<lambda>", "fn")
+    total, done = sum(g[0].size for g in claims.gradients.values()), 0
+
+    def advance(entries: int) -> None:
+        nonlocal done
+        done += entries
+        if progress is not None:
+            progress(called, done, total)
+
+    def limit(how: str, tensor: str) -> float:
+        return tolerance(how, taken.dtypes[tensor] if slopes.precise else "float32").value
+
+    judge, every = Judge(slopes, method, seed, advance), total <= exhaustive
+    judged = {n: judge.judge(n, g, limit(method, n), every) for n, g in claims.gradients.items()}
+    words = {"cell": called, "backend": home.name, "truncation": "", "level": "function"}
+    checks = {n: check_of(n, j, limit(j.method, n), words | {"dtype": taken.dtypes[n]}) for n, j in judged.items()}
+    misfits = [misfit_of(n, why, words | {"dtype": taken.dtypes[n]}, method) for n, why in claims.misfits.items()]
+
+    first = {n: g[0] for n, g in claims.gradients.items()}
+    whole = {n: j.numeric for n, j in judged.items() if j.numeric is not None}
+    failing = {n: first[n] for n in whole if not checks[n].passed}
+    if failing and (why := clipped({n: first[n] for n in whole}, whole)):
+        raise UserError(f"clipped or normalised gradients hide faults: {why}: check the backward without that")
+    named = [Named(n, *cause) for n, cause in simple_causes(failing, whole).items()]
+    held = properties(foreign, cotangents, other, first, {n: limit("complex-step", n) for n in first})
+    said = [Remark(text) for text in remarks(claims, taken, slopes, judged, checks, seed)]
+    table = [by_time(judged, {n: c.tolerance for n, c in checks.items()})] if split and judged else []
+    return Report((*checks.values(), *misfits), seed, findings=(*said, *table, *held, *named))
+
+
+def _check_repeatable(foreign: Foreign, pulled: Pulled) -> None:
+    """A function that draws random numbers has no derivative that could be checked."""
+    again = foreign.pulled().values
+    for a, b in zip(pulled.values, again, strict=True):
+        if a.shape != b.shape or not np.allclose(a, b, rtol=1e-4, atol=0.0):
+            raise UserError(
+                "fn must give the same value at the same inputs; two calls differ: fix the seed of its draws"
+            )
+
+
+def _drawn(pulled: Pulled, rng: np.random.Generator) -> Values:
+    """1 for a number that is the only output, random cotangents otherwise, in the dtypes of the values."""
+    if len(pulled.values) == 1 and pulled.values[0].ndim == 0:
+        return (np.ones((), dtype=pulled.values[0].dtype),)
+    return tuple(np.asarray(rng.standard_normal(v.shape), dtype=v.dtype) for v in pulled.values)
+
+
+def _by_time(pulled: Pulled, cotangents: Values, axis: int) -> list[Values]:
+    """The cotangents of the first output at one step alone, for each step; those of other outputs are zero."""
+    first, rest = cotangents[0], tuple(np.zeros_like(c) for c in cotangents[1:])
+    if not pulled.takes_cotangent or not -first.ndim <= axis < first.ndim:
+        raise UserError(f"time_axis needs a value with that axis and its cotangent; got {axis}, value {first.shape}")
+
+    def at(t: int) -> HostArray:
+        alone = np.zeros_like(first)
+        np.moveaxis(alone, axis, 0)[t] = np.moveaxis(first, axis, 0)[t]
+        return alone
+
+    return [(at(t), *rest) for t in range(first.shape[axis])]

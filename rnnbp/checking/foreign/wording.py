@@ -1,0 +1,80 @@
+"""The words of a report on foreign code: checks, remarks, the table over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import nan
+from typing import Any
+
+from rnnbp.checking.foreign.claims import Claims
+from rnnbp.checking.foreign.findings import ByTime
+from rnnbp.checking.foreign.inputs import Inputs
+from rnnbp.checking.foreign.slopes import Slopes
+from rnnbp.checking.foreign.verdicts import DIRECTIONS, Judged
+from rnnbp.checking.report import Check
+from rnnbp.checking.tolerances import tolerance
+
+
+def check_of(name: str, judged: Judged, limit: float, words: Mapping[str, Any]) -> Check:
+    """The check of a tensor whose gradient was compared."""
+    first = judged.verdicts[0]
+    found = {"error": first.error, "tolerance": max(limit, first.rounding), "shape": judged.shape}
+    found |= {"method": judged.method, "directions": judged.directions} | first.measured
+    return Check(tensor=name, **{**words, **found})
+
+
+def misfit_of(name: str, why: str, words: Mapping[str, Any], method: str) -> Check:
+    """The check of a tensor whose gradient could not be compared: it failed."""
+    limit = tolerance(method, words["dtype"]).value
+    numbers = {"error": nan, "norm_error": nan, "max_error": nan, "tolerance": limit}
+    return Check(tensor=name, note=why, method=method, **{**words, **numbers})
+
+
+def by_time(judged: Mapping[str, Judged], limits: Mapping[str, float]) -> ByTime:
+    """The errors of each tensor for a cotangent at one step alone; rounding above a tolerance is taken off."""
+    names = tuple(judged)
+    steps = zip(*(judged[n].verdicts[1:] for n in names), strict=True)
+    rows = tuple(
+        tuple(
+            v.error if v.rounding <= limits[n] else max(0.0, v.error - v.rounding)
+            for n, v in zip(names, row, strict=True)
+        )
+        for row in steps
+    )
+    return ByTime(names, tuple(limits[n] for n in names), rows)
+
+
+def remarks(
+    claims: Claims,
+    inputs: Inputs,
+    slopes: Slopes,
+    judged: Mapping[str, Judged],
+    checks: Mapping[str, Check],
+    seed: int,
+) -> Iterator[str]:
+    """What the reader should know beside the verdicts."""
+    if claims.missing:
+        yield f"not checked, for no gradient of it is claimed: {', '.join(claims.missing)}"
+    if inputs.constants:
+        yield f"not differentiated, for not of a floating dtype: {', '.join(inputs.constants)}"
+    for name, what in claims.unlike.items():
+        yield f"the gradient of {name} is {what}"
+    if slopes.why_own:
+        yield f"evaluated in the inputs' own dtype, for fn takes no float64: {slopes.why_own}"
+    if not slopes.precise:
+        step = slopes.step("five-point")
+        yield f"fn rounds to {slopes.relative:.0e} of its value: not double precision, so steps are {step:.0e}"
+    doubts: dict[str, list[str]] = {}
+    for name, found in judged.items():
+        if found.doubt:
+            doubts.setdefault(found.doubt, []).append(name)
+    for doubt, names in doubts.items():
+        yield f"five-point differences in place of complex steps for {', '.join(names)}: {doubt}"
+    if any(found.directions for found in judged.values()):
+        seeds = ", ".join(str(seed + k) for k in range(DIRECTIONS))
+        yield f"large: of each tensor {DIRECTIONS} random ±1 directions (seeds {seeds}) and some entries, not all"
+    rounding = {name: judged[name].verdicts[0].rounding for name in checks}
+    raised = {name: rounding[name] for name, check in checks.items() if check.tolerance == rounding[name]}
+    if raised:
+        known = ", ".join(f"{n} to {r:.0e}" if r < 1 else f"{n} not at all" for n, r in raised.items())
+        yield f"for fn's own rounding the numeric gradients are known only so far: {known}; a smaller fault hides there"
