@@ -47,7 +47,7 @@ class NumericMethod(ABC):
         """∂loss/∂tensor, every entry."""
 
     def along_blocks(self, asked: Asked, tensor: str, directions: HostArray, blocks: int) -> HostArray:
-        """`along` for each of `blocks` equal parts of the last axis, the direction being zero outside it: (blocks, K)."""
+        """`along` for each of `blocks` equal parts of the last axis, directions being zero outside it: (blocks, K)."""
         if blocks == 1:
             return self.along(asked, tensor, directions)[None, :]
         masked = np.zeros((blocks, *directions.shape), directions.dtype)

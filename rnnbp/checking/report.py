@@ -57,7 +57,8 @@ class Check:
     padded: bool = False  # whether one of the sequences was shorter than the others
     level: str = "sequence"  # what was differentiated: step, sequence, loss, readout, model, function
     blocks: Mapping[str, float] = field(default_factory=dict)  # the error of each gate's part
-    directions: int = 0  # how many random directions stand for all entries; 0: every entry was checked
+    directions: int = 0  # how many random directions stand for all entries of a block; 0: every entry was checked
+    seeds: tuple[int, ...] = ()  # of these directions
     note: str = ""  # what is wrong beyond numbers: a shape, a dtype, a cell that cannot be loaded
 
     @property
@@ -89,7 +90,8 @@ class Check:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; numbers that JSON does not have become null."""
-        flat = asdict(self) | {"passed": self.passed, "shape": list(self.shape), "index": list(self.index)}
+        lists = {"shape": list(self.shape), "index": list(self.index), "seeds": list(self.seeds)}
+        flat = asdict(self) | {"passed": self.passed} | lists
         plain: dict[str, Any] = finite(flat)
         return plain
 
@@ -123,8 +125,15 @@ class Report:
         """What was checked, in one line."""
         words = ("backend", "dtype", "method", "truncation")
         settings = [", ".join(dict.fromkeys(str(getattr(check, w)) for check in self.checks)) for w in words]
-        what = [f"task {self.task}"] * (self.task is not None) + list(filter(None, settings))
+        what = [f"task {self.task}"] * (self.task is not None) + list(filter(None, [*settings, self.extent]))
         return f"gradient check: {', '.join(what)}, seed {self.seed}"
+
+    @property
+    def extent(self) -> str:
+        """Whether every entry was checked, or random directions stand for them, and the seeds of these."""
+        seeds = sorted({seed for check in self.checks for seed in check.seeds})
+        words = ["exhaustive"] * any(not check.directions and not check.note for check in self.checks)
+        return " and ".join(words + [f"directional (seeds {', '.join(map(str, seeds))})"] * bool(seeds))
 
     @property
     def summary(self) -> str:

@@ -67,7 +67,9 @@ def setting(
         raise unknown("extent", extent, EXTENTS)
     if method == "directional":
         if extent == "exhaustive":
-            raise UserError("method directional checks no single entries but a few; got extent exhaustive: leave it out")
+            raise UserError(
+                "method directional checks no single entries but a few; got extent exhaustive: leave it out"
+            )
         method, extent = "tangent", "directional"
     check_counts(DIRECTIONS, directions=directions)
     check_counts(0, seed=seed)
@@ -107,7 +109,7 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
     def check(name: str) -> Check:
         gradient, tensor, shape = analytic.get(name), given[name], point[name].shape
         words: dict[str, Any] = {"level": subject.level, "padded": subject.padded, "shape": shape}
-        words |= {"seeds": how.seeds if directional else ()}
+        words |= {"directions": len(how.seeds), "seeds": how.seeds} if directional else {}
         fault = _misfit(gradient, tensor)
         if fault:
             advance(point[name].size)
