@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic, Loss, plain
+from rnnbp.checking.directions import DIRECTIONS
 from rnnbp.checking.numeric import MEMORY
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects import Subject, Tensors, free_name, held_by, truncated, unlike_zero
@@ -30,35 +32,70 @@ def check_task(
     dtype: str = "float64",
     method: str = "complex-step",
     truncation: str = "full",
+    extent: str = "auto",
+    directions: int = DIRECTIONS,
     time_steps: int | None = None,
     batch: int | None = None,
     input_size: int | None = None,
     hidden_size: int | None = None,
+    layers: int = 1,
     seed: int = 0,
     memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> Report:
-    """`rnnbp.gradcheck` of the model that learns a task: its first batch of that seed, its loss, random parameters.
+    """`check_model` of the model that learns a task, with `layers` cells on top of each other, on its first batch of
+    that seed.
 
-    Every parameter of cell and readout is checked, the inputs X where they are dense, and the first states, at the
-    values where a training run starts them. Options as in `rnnbp.gradcheck`; time_steps and batch are the task's
-    own unless given.
+    Options as in `check_model` and `rnnbp.gradcheck`; time_steps and batch are the task's own unless given.
     """
-    how = setting(backend, dtype, method, truncation)
-    check_counts(time_steps=time_steps, batch=batch, memory=memory)
+    check_counts(time_steps=time_steps, batch=batch, layers=layers)
     check_counts(0, seed=seed)
     source: Source = TASKS.make(task)
     if input_size not in (None, source.input_size):
         raise UserError(f"input_size is the task's own, {source.input_size}; got {input_size}: leave it out")
-    loss = LOSSES.make(source.loss)
-    cells = stack(cell, source.input_size, 6 if hidden_size is None else hidden_size)
+    cells = stack(cell, source.input_size, 6 if hidden_size is None else hidden_size, layers)
     symbols = source.input_size if source.inputs == "one-hot" else None
-    model = Model(cells, source.output_size, loss, source.inputs, symbols)
+    model = Model(cells, source.output_size, LOSSES.make(source.loss), source.inputs, symbols)
     sizes = (source.batch_size if batch is None else batch, source.time_steps if time_steps is None else time_steps)
     xs, targets, _ = source.batch(source.start(seed), *sizes)[0]
-    windows = parse(truncation, sizes[1])
-    subject = model_subject(cell, model, xs, targets, windows, how, np.random.default_rng(seed))
-    return Report(tuple(verify(subject, how, memory, progress)), seed, task)
+    words: dict[str, Any] = {"backend": backend, "dtype": dtype, "method": method, "truncation": truncation}
+    words |= {"extent": extent, "directions": directions, "seed": seed, "memory": memory, "progress": progress}
+    return replace(check_model(model, xs, targets, name=cell, **words), task=task)
+
+
+def check_model(
+    model: Model,
+    xs: HostArray,
+    targets: HostArray,
+    *,
+    name: str = "model",
+    backend: Backend | str | None = None,
+    dtype: str = "float64",
+    method: str = "complex-step",
+    truncation: str = "full",
+    extent: str = "auto",
+    directions: int = DIRECTIONS,
+    seed: int = 0,
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+) -> Report:
+    """`rnnbp.gradcheck` of a whole model on one batch, its own loss being the scalar.
+
+    Every parameter of cells and readout is checked, the inputs X where they are dense, and the first states. The
+    parameters are drawn from that seed, with noise on top so that no bias is zero; the states are those at the start.
+
+    xs, targets: host arrays as the model takes them, xs (T, B, I) or class numbers (T, B). name: in the report.
+    extent: "exhaustive", "directional", or "auto": directional beyond 2000 scalars, with `directions` random directions
+    for each gate block. For a large model take method "tangent", or "directional", which is short for both.
+    Other options as in `rnnbp.gradcheck`.
+    """
+    if not isinstance(model, Model):
+        raise UserError(f"check_model takes a Model of rnnbp; got {type(model).__name__}")
+    how = setting(backend, dtype, method, truncation, extent, directions, seed)
+    check_counts(memory=memory)
+    windows = parse(truncation, xs.shape[0])
+    subject = model_subject(name, model, xs, targets, windows, how, np.random.default_rng(seed))
+    return Report(tuple(verify(subject, how, memory, progress)), seed)
 
 
 def model_subject(
