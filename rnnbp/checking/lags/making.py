@@ -1,0 +1,92 @@
+"""The lag tables of a cell on a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnnbp.checking.lags.analytic import Blocks, analytic_blocks
+from rnnbp.checking.lags.numeric import numeric_blocks, role, used
+from rnnbp.checking.lags.numeric import tensors as tensors_of
+from rnnbp.checking.lags.probes import Probes, probes
+from rnnbp.checking.lags.slopes import STENCILS, NotComplexError
+from rnnbp.checking.lags.table import LagTable
+from rnnbp.checking.numeric import MEMORY
+from rnnbp.checking.problems import Problem
+from rnnbp.checking.tolerances import tolerance
+from rnnbp.checking.verdicts import Setting
+from rnnbp.numerics import HostArray
+from rnnbp.truncation import Window, parse
+
+# Differences of windows are right to rounding: T steps of some products each, in units of epsilon and of the norms that
+# were subtracted. The largest of right cells is 13 ε at T = 5 and 32 ε at T = 12 (20 problems each).
+ROUNDINGS_PER_STEP = 20
+
+
+def lag_tables(
+    name: str,
+    problem: Problem,
+    how: Setting,
+    tensors: Sequence[str] | None = None,
+    *,
+    windows: Sequence[Window] | None = None,
+    memory: int = MEMORY,
+) -> tuple[LagTable, ...]:
+    """The table of every tensor, or of those named, for a cell on a problem, the cell being called `name`.
+
+    windows: default those of `how.truncation`. A tensor of more than 2000 entries (or where `how.extent` says so) is
+    measured along random ±1 directions of each gate, one for each of `how.seeds`. A tensor whose gradient is missing or
+    of another shape has no table. Difference methods are used as such; every other method means complex steps, and
+    tangents five-point differences where the forward does not stay complex.
+    """
+    parts = parse(how.truncation, len(problem.xs)) if windows is None else list(windows)
+    chosen: dict[str, Probes] = {}
+    for tensor in tensors_of(problem) if tensors is None else tensors:
+        role(problem, tensor)  # refuses what is no tensor of the cell
+        gates, shape = problem.cell.blocks.get(tensor, ()), used(problem, tensor)[0].shape
+        chosen[tensor] = probes(tensor, shape, gates, how.seeds, how.extent)
+    found = analytic_blocks(problem, parts, how, chosen)
+    return tuple(_table(name, problem, parts, how, tensor, chosen[tensor], found[tensor], memory) for tensor in found)
+
+
+def _table(
+    name: str,
+    problem: Problem,
+    windows: Sequence[Window],
+    how: Setting,
+    tensor: str,
+    probed: Probes,
+    side: Blocks,
+    memory: int,
+) -> LagTable:
+    def numeric(method: str) -> HostArray:
+        return numeric_blocks(
+            problem, how.backend, tensor, windows=windows, method=method, probes=probed, memory=memory
+        )
+
+    method = how.method if how.method in STENCILS else "complex-step"
+    try:
+        blocks = numeric(method)
+    except NotComplexError:
+        if how.method != "tangent":
+            raise
+        method = "five-point"
+        blocks = numeric(method)
+    kind, ending = role(problem, tensor), probed.ending
+    gradient = side.gradient.reshape((*side.gradient.shape[:1], *ending) if kind == "inputs" else ending)
+    analytic, rounding = side.values.reshape(blocks.shape), _rounding(side, len(problem.xs), how, method)
+    limit = tolerance(method, how.dtype).value
+    directions = 0 if probed.drawn is None else probed.count
+    words = (limit, method, how.truncation, directions)
+    return LagTable(name, tensor, kind, blocks, analytic, gradient, probed.groups, rounding, *words)
+
+
+def _rounding(side: Blocks, time_steps: int, how: Setting, method: str) -> dict[str, HostArray]:
+    """The differences that rounding makes, for each gate and block."""
+    each = ROUNDINGS_PER_STEP * time_steps * float(np.finfo(how.dtype).eps)
+    if method not in STENCILS and how.dtype == "float64":
+        return {group: each * scale for group, scale in side.scales.items()}
+    # the numbers are less exact than a vanishing block is small: it is judged beside the largest of its row
+    each += tolerance(method, how.dtype).value if method in STENCILS else 0.0
+    return {g: np.broadcast_to(each * np.max(s, axis=1, keepdims=True), s.shape) for g, s in side.scales.items()}
