@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rnnbp.checking.differences import Central, ComplexStep, FivePoint
 from rnnbp.checking.numeric import NumericMethod
+from rnnbp.checking.tangents import Tangents
 from rnnbp.errors import unknown
 
-_ALL: tuple[NumericMethod, ...] = (ComplexStep(), Central(), FivePoint())
+_ALL: tuple[NumericMethod, ...] = (ComplexStep(), Tangents(), FivePoint(), Central())
 METHODS: dict[str, NumericMethod] = {method.name: method for method in _ALL}
 
 

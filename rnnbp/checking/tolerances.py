@@ -23,6 +23,7 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("complex-step", "float64"): Tolerance(
         1e-10, "a complex step is exact to rounding: a right backward measures 1e-16 to 1e-14"
     ),
+    ("tangent", "float64"): Tolerance(1e-10, "tangents are exact to rounding, as complex steps are: 1e-16 to 1e-14"),
     ("central", "float64"): Tolerance(
         1e-6, "the best central difference (step 1e-5) of a right backward measures 2e-9 on O(1) losses"
     ),
@@ -30,6 +31,7 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
         1e-8, "a five-point difference (step 1e-3) of a right backward measures 2e-11 on O(1) losses"
     ),
     ("complex-step", "float32"): _FLOAT32,
+    ("tangent", "float32"): _FLOAT32,
     ("five-point", "float32"): _FLOAT32,
     ("central", "float32"): _FLOAT32,
 }
