@@ -110,18 +110,19 @@ class LoopedLSTM(ToyLSTM):
             backs.append(back)
         ys = xp.stack([s[0] for s in states[1:]], axis=0)
 
-        def backward(dys, ds_T=None, window=None):
+        def backward(dys=None, ds_T=None, window=None):
             start, lo, stop = window or (0, 0, len(backs))
             if fault == "window ignored":
                 start, lo = 0, 0
             zero = tuple(xp.zeros_like(z) for z in s0)
-            ds = ds_T if stop == len(backs) else zero
+            last = zero if ds_T is None or stop < len(backs) else ds_T
+            ds = tuple(z if d is None else d for d, z in zip(last, zero, strict=True))
             total = {name: xp.zeros_like(value) for name, value in p.items()}
             dxs = [xp.zeros_like(xs[0, :, :])] * len(backs)
             for t in reversed(range(start, stop)):
                 if t == 0 and fault == "t = 0 skipped":
                     break
-                ds = (ds[0] + dys[t, :, :], ds[1]) if t >= lo else ds
+                ds = ds if dys is None or t < lo else (ds[0] + dys[t, :, :], ds[1])
                 if fault == "h_t where h_{t-1} belongs":
                     dU = backs[t](ds)[0]["b"]  # any error will do: the product below is what is wrong
                     wrong = xp.sum(states[t + 1][0], axis=-2)[:, None] * dU

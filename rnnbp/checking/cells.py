@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, PointwiseCell
+from rnnbp.checking.crossings import uncrossed
+from rnnbp.checking.directions import DIRECTIONS
+from rnnbp.checking.examination import examine
 from rnnbp.checking.methods import numeric_method
 from rnnbp.checking.numeric import MEMORY
-from rnnbp.checking.problems import draw
-from rnnbp.checking.report import Report
+from rnnbp.checking.problems import Problem, draw, kinds_of, restricted
+from rnnbp.checking.refusal import unclipped
+from rnnbp.checking.report import Check, Report
 from rnnbp.checking.sequences import mask_is_refused, sequence_subject
-from rnnbp.checking.verdicts import Progress, check_counts, setting, verify
-from rnnbp.errors import UserError
+from rnnbp.checking.subjects import Subject
+from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting, verify
+from rnnbp.checking.vjps import step_subject
+from rnnbp.errors import UserError, unknown
 from rnnbp.registry import cell as make_cell
 from rnnbp.truncation import parse
 
+LEVELS = ("step", "sequence")
 SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
 
@@ -26,6 +34,11 @@ def gradcheck(
     dtype: str = "float64",
     method: str = "complex-step",
     truncation: str = "full",
+    extent: str = "auto",
+    directions: int = DIRECTIONS,
+    levels: Sequence[str] = LEVELS,
+    cotangents: str = "all",
+    properties: bool = True,
     time_steps: int = 5,
     batch: int = 3,
     input_size: int | None = None,
@@ -38,26 +51,71 @@ def gradcheck(
     """Check the gradient of every parameter, of the inputs X and of the initial states, on a random problem.
 
     cell: a cell, or NAME[:option=value,…] with input_size (default 4) and hidden_size (default 6).
-    dtype: of the backward. The reference is taken in double precision at the same numbers, whatever the dtype.
-    method: "complex-step", exact to rounding, or "central" differences.
+    dtype: of the backward, float64 or float32, the lowest that the backends hold. The reference is taken in double
+    precision at the same numbers, whatever the dtype.
+    method: one of `checking.methods.METHODS`; "complex-step" is exact to rounding. A difference method gets another
+    problem, of the next seed, where one of its steps would cross a kink.
     truncation: "full" or "tbptt:K1,K2". A truncated backward is checked against what it claims, which is said in
     `checking.subjects.truncated`.
+    extent: "exhaustive", every entry; "directional", random directions of 1 and −1, `directions` of them for each gate
+    block; "auto", the first up to 2000 scalars.
+    levels: "step", one step's own backward, and "sequence", the whole scan. A wrong step is a bug of the cell; a right
+    step in a wrong sequence a bug of the loop.
+    cotangents: where errors come in: "all", at every output and last state; "last", at the last output; "state", at the
+    last states; "every", each of the three in turn. One step always has an error at every state.
+    properties: whether those of `checking.properties` are examined, too.
     padded: the last sequence is shorter than the others (a mask), so that this path is checked too; not where a cell's
     or a backend's own scan takes no mask, for then that scan would step aside and go unchecked.
     memory: bytes that the perturbed copies may take; it changes the time, not the result.
     progress: is called with the cell's name and how many of how many entries are done.
     """
-    how = setting(backend, dtype, method, truncation)
+    how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(time_steps=time_steps, batch=batch, memory=memory)
-    check_counts(0, seed=seed)
-    windows = parse(truncation, time_steps)
+    check_levels(levels, LEVELS)
+    kinds, windows = kinds_of(cotangents), parse(truncation, time_steps)
     name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
-    if not numeric_method(method).stops and isinstance(made, PointwiseCell) and made.cut:
+    if not numeric_method(how.method).stops and isinstance(made, PointwiseCell) and made.cut:
         raise UserError(f"differences see through the cut gates {', '.join(made.cut)}: use method complex-step")
-    problem = draw(made, time_steps, batch, seed, dtype, padded)
-    problem = replace(problem, mask=None) if mask_is_refused(problem, how) else problem
-    subject = sequence_subject(name, problem, windows, how)
-    return Report(tuple(verify(subject, how, memory, progress)), seed)
+
+    def drawn(seed: int) -> Problem:
+        problem = draw(made, time_steps, batch, seed, dtype, padded)
+        return replace(problem, mask=None) if mask_is_refused(problem, how) else problem
+
+    def sequence(problem: Problem, kind: str = "all") -> Subject:
+        called = name if kind == "all" else f"{name}, {kind}"
+        return sequence_subject(called, restricted(problem, kind), windows, how)
+
+    taken, kinks = uncrossed(lambda seed: sequence(drawn(seed)), seed, how, memory)
+    problem = drawn(taken)
+    subjects = [step_subject(name, problem, how)] if "step" in levels else []
+    subjects += [sequence(problem, kind) for kind in kinds] if "sequence" in levels else []
+    checks = verify_all(subjects, how, memory, progress)
+    findings = [kinks] * (kinks is not None) + [examine(name, problem, how)] * properties
+    return Report(tuple(checks), seed, findings=tuple(filter(None, findings)))
+
+
+def verify_all(subjects: Sequence[Subject], how: Setting, memory: int, progress: Progress | None) -> list[Check]:
+    """The checks of several subjects; progress hears of them as of one, by the name of the first."""
+    sizes = [sum(value.size for value in subject.tensors.values()) for subject in subjects]
+    checks: list[Check] = []
+    for k, subject in enumerate(subjects):
+
+        def advance(name: str, done: int, total: int, before: int = sum(sizes[:k])) -> None:
+            del name, total
+            if progress is not None:
+                progress(subjects[0].name, before + done, sum(sizes))
+
+        checks += unclipped(subject, how, verify(subject, how, memory, advance), memory)
+    return checks
+
+
+def check_levels(levels: Sequence[str], known: Sequence[str]) -> None:
+    """Levels are at least one of those known."""
+    if isinstance(levels, str) or not levels:
+        raise UserError(f"levels must be a tuple of at least one of {', '.join(known)}; got {levels!r}")
+    for level in levels:
+        if level not in known:
+            raise unknown("level", level, known)
 
 
 def named(cell: Cell | str, **sizes: int | None) -> tuple[str, Cell]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any, ClassVar
 
 from rnnbp.checking.problems import Problem
@@ -27,7 +28,8 @@ class Properties(Finding):
 
     def __str__(self) -> str:
         if self.passed:
-            return f"{self.cell}: {len(self.missed)} properties hold: {', '.join(self.missed)}"
+            said = f"{self.cell}: {len(self.missed)} properties hold: {', '.join(self.missed)}"
+            return fill(said, 80, subsequent_indent="  ", break_on_hyphens=False)
         return "\n".join(f"{self.cell}: NOT {name}: {fault}" for name, fault in self.missed.items() if fault)
 
     def to_json(self) -> dict[str, Any]:

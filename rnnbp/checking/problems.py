@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnbp.cellbase import Cell
 from rnnbp.checking.subjects import free_name, held_by, unlike_zero
+from rnnbp.errors import unknown
 from rnnbp.numerics import HostArray
+
+# which outputs have an error -> what a report says of it
+COTANGENTS = {
+    "all": "errors at every step and at the last states",
+    "last": "an error at the last output of each sequence alone",
+    "state": "errors at the last states alone",
+}
 
 
 @dataclass(frozen=True)
@@ -55,3 +63,22 @@ def tensor_names(cell: Cell) -> tuple[str, tuple[str, ...]]:
     """What a report calls the inputs and the initial states: X and h0, c0, …, primed where a parameter has the name."""
     params = tuple(cell.params)
     return free_name("X", params), tuple(free_name(f"{state}0", params) for state in cell.states)
+
+
+def kinds_of(cotangents: str) -> tuple[str, ...]:
+    """The kinds that a word means: one of `COTANGENTS`, or "every" one in turn."""
+    if cotangents not in (*COTANGENTS, "every"):
+        raise unknown("kind of cotangents", cotangents, (*COTANGENTS, "every"))
+    return tuple(COTANGENTS) if cotangents == "every" else (cotangents,)
+
+
+def restricted(problem: Problem, cotangents: str) -> Problem:
+    """The problem with the cotangents of that kind in `COTANGENTS`, the others zero."""
+    if cotangents == "all":
+        return problem
+    if cotangents == "state":
+        return replace(problem, dys=np.zeros_like(problem.dys))
+    steps = np.arange(1, len(problem.dys) + 1)[:, None] * (True if problem.mask is None else problem.mask)  # (T, B | 1)
+    last = steps == np.max(steps, axis=0)
+    dys = np.where(last[..., None], problem.dys, 0.0)
+    return replace(problem, dys=dys, ds_T=tuple(map(np.zeros_like, problem.ds_T)))

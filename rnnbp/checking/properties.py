@@ -73,7 +73,7 @@ def linear(cell: Cell, problem: Problem, how: Setting) -> str:
         return "" if off <= trial.rounding * size else f"d{n} by {off / size if size else off:.1e}"
 
     said = _listed(map(fault, whole))
-    return f"not linear in the cotangent: {said}; clipping or normalising does that" if said else ""
+    return f"{said} off; clipping or normalising does that" if said else ""
 
 
 def untouched(cell: Cell, problem: Problem, how: Setting) -> str:

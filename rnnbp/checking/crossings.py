@@ -1,0 +1,100 @@
+"""Problems on which a difference method stays on one side of every kink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rnnbp.checking.differences import Central, FivePoint
+from rnnbp.checking.kinks import Bends
+from rnnbp.checking.methods import numeric_method
+from rnnbp.checking.numeric import Asked, of_units
+from rnnbp.checking.report import Finding, finite
+from rnnbp.checking.subjects import Subject
+from rnnbp.checking.verdicts import Setting
+from rnnbp.errors import UserError
+from rnnbp.numerics import HostArray
+
+DRAWS = 50
+STEEPEST = 100  # no number that a kink looks at is taken to change more than this times as fast as an entry
+
+
+@dataclass(frozen=True)
+class Kinks(Finding):
+    """The distance to the nearest kink of a forward that has some."""
+
+    subject: str
+    distance: float
+    method: str
+    reach: float  # of the method's steps; 0 for a method that stays where it is
+    left: tuple[tuple[int, str], ...]  # the seeds that were given up, with the entry whose step crossed a kink
+    seed: int  # that was taken
+    kind: ClassVar[str] = "kinks"
+
+    def __str__(self) -> str:
+        said = f"{self.subject}: nearest kink at distance {self.distance:.1e}"
+        if not self.reach:
+            return f"{said}; {self.method} does not cross it"
+        said += f", {self.distance / self.reach:.3g} steps of {self.reach:.0e}; no step crosses one"
+        crossed = "; ".join(f"seed {seed}: {what}" for seed, what in self.left)
+        return said + (
+            f"\n  redrawn with seed {self.seed}, for a unit flips within a step ({crossed})" if crossed else ""
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        left = [{"seed": seed, "entry": what} for seed, what in self.left]
+        plain = {"subject": self.subject, "distance": self.distance, "method": self.method, "reach": self.reach}
+        found: dict[str, Any] = finite(plain | {"seed": self.seed, "left": left})
+        return found
+
+
+def reach(method: str) -> float:
+    """How far a method moves an entry; 0 for one that differentiates where it is."""
+    chosen = numeric_method(method)
+    if isinstance(chosen, FivePoint):
+        return 2 * chosen.step
+    return chosen.step if isinstance(chosen, Central) else 0.0
+
+
+def uncrossed(make: Callable[[int], Subject], seed: int, how: Setting, memory: int) -> tuple[int, Kinks | None]:
+    """The first seed from `seed` on whose subject no step of the method takes across a kink, and what was found there;
+    None where the forward has no kinks.
+    """
+    left: list[tuple[int, str]] = []
+    for tried in range(seed, seed + DRAWS):
+        subject, far = make(tried), reach(how.method)
+        bends = Bends(subject, how.backend)
+        if not isfinite(bends.nearest):
+            return tried, None
+        crossed = crossing(bends, Asked(subject, how.backend, memory), far, how.directional(subject)) if far else ""
+        if not crossed:
+            return tried, Kinks(subject.name, bends.nearest, how.method, far, tuple(left), tried)
+        left.append((tried, crossed))
+    raise UserError(
+        f"method {how.method} steps across a kink in each of {DRAWS} problems from seed {seed} on: use method "
+        "complex-step, which does not, or a smaller problem"
+    )
+
+
+def crossing(bends: Bends, asked: Asked, far: float, directional: bool) -> str:
+    """The first entry that flips a unit when it is moved by ±far; empty if none does.
+
+    Where directions stand for the entries, it is the distance of the nearest kink that decides.
+    """
+    if directional:
+        return "" if bends.nearest > STEEPEST * far else f"a kink at distance {bends.nearest:.1e}"
+    for name, value in asked.subject.tensors.items():
+
+        def crosses(units: HostArray, name: str = name, value: HostArray = value) -> HostArray:
+            sides = (asked.backend.asarray(value + side * units, "float64") for side in (far, -far))
+            found: HostArray = np.any([bends.turned({name: side}, len(units)) for side in sides], axis=0)
+            return found
+
+        crossed = of_units(asked, name, crosses)
+        if crossed.any():
+            return f"{name}[{', '.join(map(str, np.argwhere(crossed)[0]))}]"
+    return ""

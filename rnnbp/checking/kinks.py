@@ -1,0 +1,127 @@
+"""Where a forward bends: how far the nearest kink is, and whether a difference method steps across one.
+
+A kink is where the derivative jumps: where the two numbers are equal that a comparison, `maximum`, `minimum`, `max`,
+`min`, `clip`, `abs` or `sign` looks at. A complex step and a tangent stay on one side of it; a difference that does not
+is wrong, whatever the backward is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from rnnbp.backends import Backend
+from rnnbp.checking.arithmetic import Arithmetic
+from rnnbp.checking.operands import Operand, Space, bare
+from rnnbp.checking.subjects import Subject
+from rnnbp.numerics import Array, HostArray, Namespace
+
+_PAIRS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "maximum", "minimum"}
+_PAIRS |= {"lt", "le", "gt", "ge", "eq", "ne"}  # as the operators are called
+_ZEROS = {"abs", "sign"}
+
+Hear = Callable[[Array], None]  # is given a gap: the signed distance from a kink, elementwise
+
+
+class Watched(Operand):
+    """A value; `live` if it depends on what is differentiated: a comparison of constants cannot turn."""
+
+    def __init__(self, space: Space, value: Array, live: bool) -> None:
+        super().__init__(space, value)
+        self.live = live
+
+
+class Watch(Space):
+    """A namespace that tells `hear` the gap of every kink that live values pass."""
+
+    def __init__(self, base: Namespace, hear: Hear) -> None:
+        super().__init__(base)
+        self.hear = hear
+
+    def constant(self, value: Array) -> Watched:
+        return Watched(self, value, live=False)
+
+    def follow(self, name: str, value: Array, args: tuple[Any, ...], options: Mapping[str, Any]) -> Watched:
+        self._look(name, args, options)
+        return Watched(self, value, any(operand.live for operand in _operands(args)))
+
+    def settle(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        self._look(getattr(call, "__name__", ""), args, options)
+        return super().settle(call, *args, **options)
+
+    def _look(self, name: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        if any(self._bends(operand) for operand in _operands(args)):
+            for gap in self._gaps(name, *map(bare, args), **options):
+                self.hear(gap)
+
+    def _bends(self, operand: Watched) -> bool:
+        return operand.live and bool(self.base.isdtype(operand.dtype, "real floating"))
+
+    def _gaps(self, name: str, *args: Any, **options: Any) -> Iterator[Array]:
+        xp = self.base
+        if name in _PAIRS:
+            yield args[0] - args[1]
+        elif name in _ZEROS:
+            yield args[0]
+        elif name == "clip":
+            limits = [*args[1:], *(options.get(end) for end in ("min", "max"))]
+            yield from (args[0] - bare(limit) for limit in limits if limit is not None)
+        elif name in ("max", "min"):
+            ordered = xp.sort(xp.moveaxis(*_one_axis(xp, args[0], options.get("axis"))), axis=-1)
+            if ordered.shape[-1] > 1:
+                yield (ordered[..., -1] - ordered[..., -2]) if name == "max" else (ordered[..., 1] - ordered[..., 0])
+
+
+def _operands(args: Any) -> Iterator[Watched]:
+    for arg in args:
+        if isinstance(arg, Watched):
+            yield arg
+        elif isinstance(arg, (list, tuple)):
+            yield from _operands(arg)
+
+
+def _one_axis(xp: Namespace, a: Array, axis: Any) -> tuple[Array, int, int]:
+    """The array with all that is reduced on one axis, for `moveaxis` to the end."""
+    if axis is None:
+        return xp.reshape(a, (-1,)), 0, 0
+    if isinstance(axis, int):
+        return a, axis, -1
+    kept = [k for k in range(a.ndim) if k not in {j % a.ndim for j in axis}]
+    turned = xp.permute_dims(a, (*kept, *(j % a.ndim for j in axis)))
+    return xp.reshape(turned, (*(a.shape[k] for k in kept), -1)), -1, -1
+
+
+class Bends:
+    """The kinks of a subject's loss, found by evaluating it."""
+
+    def __init__(self, subject: Subject, backend: Backend) -> None:
+        self._heard: list[HostArray] = []
+        self._space = Watch(backend.xp, lambda gap: self._heard.append(np.asarray(backend.to_numpy(gap))))
+        self._loss = subject.loss(Arithmetic(backend, self._space))
+        self._point = {n: backend.asarray(v, "float64") for n, v in subject.tensors.items()}
+        self.gaps = self.at({})  # at the subject's tensors
+
+    def at(self, replaced: Mapping[str, Array]) -> list[HostArray]:
+        """The gap of each kink, in the order of the evaluation, with some tensors replaced, by copies perhaps."""
+        self._heard.clear()
+        self._loss({n: Watched(self._space, v, live=True) for n, v in (self._point | dict(replaced)).items()})
+        return list(self._heard)
+
+    @property
+    def nearest(self) -> float:
+        """The smallest gap that is not zero; infinite without kinks. One of exactly zero is there by construction, as
+        where a ReLU looks at what a ReLU gave.
+        """
+        sizes = [np.abs(gap[gap != 0]) for gap in self.gaps]
+        return float(min((np.min(size) for size in sizes if size.size), default=inf))
+
+    def turned(self, replaced: Mapping[str, Array], copies: int) -> HostArray:
+        """For each copy, whether the sign of some gap is another one than at the subject's tensors: (copies,)."""
+        found = np.zeros(copies, dtype=bool)
+        for here, there in zip(self.gaps, self.at(replaced), strict=True):
+            if there.ndim > here.ndim:  # else it does not depend on what was replaced
+                found |= np.any((np.sign(there) != np.sign(here)).reshape(copies, -1), axis=1)
+        return found

@@ -1,0 +1,46 @@
+"""Gradients that were clipped or normalised are refused with the reason: both hide whatever else is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rnnbp.checking.foreign.causes import LIMITS, ROUND, clipped
+from rnnbp.checking.methods import numeric_method
+from rnnbp.checking.numeric import Asked
+from rnnbp.checking.report import Check
+from rnnbp.checking.subjects import Subject
+from rnnbp.checking.verdicts import Setting
+from rnnbp.numerics import HostArray
+
+
+def unclipped(subject: Subject, how: Setting, checks: Sequence[Check], memory: int) -> list[Check]:
+    """The checks, with a note at those that failed because their gradients were clipped or normalised.
+
+    What is clipped entry by entry, or scaled to a norm, is recognised; a limit on errors inside the backward is not,
+    but then the backward is not linear (`checking.properties`).
+    """
+    failed = [check.tensor for check in checks if not check.passed and not check.note]
+    if not failed or how.directional(subject):
+        return list(checks)
+    backend = how.backend
+    claimed = subject.gradients({n: backend.asarray(v, how.dtype) for n, v in subject.tensors.items()})
+    analytic = {n: np.asarray(backend.to_numpy(claimed[n]), dtype=np.float64) for n in failed}
+    if not _suspicious(list(analytic.values())):
+        return list(checks)
+    method, asked = numeric_method(how.method), Asked(subject, backend, memory)
+    seen = clipped(analytic, {n: method.entries(asked, n) for n in failed})
+    if not seen:
+        return list(checks)
+    note = f"the gradient was clipped or normalised ({seen}): check it before clipping"
+    return [replace(check, note=note) if check.tensor in failed else check for check in checks]
+
+
+def _suspicious(gradients: Sequence[HostArray]) -> bool:
+    """Whether several entries share the largest size, or a norm is round: seen without a numeric gradient."""
+    whole = np.concatenate([g.ravel() for g in gradients])
+    norms = [float(np.linalg.norm(g)) for g in (whole, *gradients)]
+    sizes = np.abs(whole)
+    return np.sum(sizes == np.max(sizes)) > 1 or any(abs(norm - c) <= ROUND * c for norm in norms for c in LIMITS)
