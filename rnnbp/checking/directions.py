@@ -41,15 +41,19 @@ def sampled(
     single entries. `norm` is the worst `along_error`, `maximum` the worst `entry_error`. The entry that is named is
     the worst of those checked; above the tolerance, one that was searched for in the worst block.
     """
-    count, flat = max(len(blocks), 1), analytic.reshape(-1)
-    directions = np.stack([signs(seed, tensor, analytic.shape) for seed in seeds])
-    slopes = method.along_blocks(asked, tensor, directions, count)  # (blocks, seeds)
+    count, flat, many = max(len(blocks), 1), analytic.reshape(-1), len(seeds)
     picks = strata(tensor, analytic.shape, count, seeds[0])  # (blocks, STRATA)
-    singles = method.at(asked, tensor, picks.reshape(-1)).reshape(picks.shape)
+    directions = np.zeros((many + picks.shape[1], *analytic.shape), dtype=np.int8)
+    for k, seed in enumerate(seeds):
+        directions[k] = signs(seed, tensor, analytic.shape)
+    for k, entries in enumerate(picks.T, start=many):
+        directions[k].reshape(-1)[entries] = 1  # one in each block
+    slopes = method.along_blocks(asked, tensor, directions, count)
+    singles = slopes[:, many:]
     errors = np.zeros((count, 2))
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told as NaN
-        for k, (a, ds) in enumerate(zip(cut(analytic, count), cut(directions, count), strict=True)):
-            errors[k, 0] = along_error(a, np.array([np.sum(a * d) for d in ds]), slopes[k])
+        for k, (a, ds) in enumerate(zip(cut(analytic, count), cut(directions[:many], count), strict=True)):
+            errors[k, 0] = along_error(a, np.array([np.sum(a * d) for d in ds]), slopes[k, :many])
             errors[k, 1] = entry_error(a, flat[picks[k]], singles[k])
         if np.max(errors) <= tolerance:
             worst = int(np.argmax(np.abs(flat[picks] - singles)))
