@@ -1,0 +1,184 @@
+"""The conformance suite: every cell that is registered conforms, and for each check there is a cell that does not."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from helpers import refusal
+from misbehaving_cells import FAULTS, Misbehaving, misbehaving
+from rnnbp_strict import StrictBackend
+from toy_cells import TOYS
+
+import rnnbp
+from rnnbp.checking import all_specs
+from rnnbp.testing import CHECKS, CellCheck, check_cell, parametrize_with_checks
+from rnnbp.testing.cases import LeftOut
+
+ON_STRICT = ("device-carried", "standard-functions-only", "complex-safe")
+
+
+# ---- cells that conform ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", [*all_specs(), *TOYS.values(), Misbehaving], ids=[*all_specs(), *TOYS, "misbehaving"])
+def test_every_cell_conforms(cell):
+    found = check_cell(cell, backend="numpy")
+    left_out = [name for name, _ in found.left_out]
+    assert {*found.passed, *left_out} == set(CHECKS) and set(left_out) <= set(ON_STRICT)
+
+
+@pytest.mark.parametrize("cell", ["elman", TOYS["own scan"]], ids=["elman", "own scan"])
+def test_cells_conform_on_every_backend(cell, backend):
+    """JAX compiles for every shape, which takes minutes; `test_checking_cells` checks gradients on every backend."""
+    checks = [name for name in CHECKS if not name.startswith("gradients-")] if backend.name == "jax" else None
+    assert check_cell(cell, backend=backend, checks=checks).backend == backend.name
+
+
+@parametrize_with_checks(["gru", rnnbp.cell("elman:bias=false", 2, 3)], backend="numpy")
+def test_as_a_plugin_would_write_it(cell, check):
+    check(cell)
+
+
+# ---- cells that do not -----------------------------------------------------------------------------------------------
+def test_every_check_has_a_fault_that_it_must_find():
+    assert set(CHECKS) <= set(FAULTS)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_finds_its_fault(name):
+    if name in ON_STRICT:
+        pytest.importorskip("array_api_strict")
+    with pytest.raises(AssertionError) as error:
+        CellCheck(name, "numpy")(misbehaving(FAULTS[name]))
+    head, what, *found = str(error.value).splitlines()
+    assert "on backend numpy fails" in head and what.startswith(f"  {name}: ") and found
+    CellCheck(name, "numpy")(misbehaving(""))
+
+
+@pytest.mark.parametrize(
+    ("fault", "names"),
+    [
+        ("another contract", {"api-version"}),
+        ("wrong in float32", {"gradients-in-float32"}),
+        ("wrong for B = 1", {"gradients-of-one-sequence"}),
+        ("first axis summed", {"copies-equal-a-loop"}),
+        ("resets ignored", {"resets-start-anew", "fast-path-equals-loop"}),
+        ("window ignored", {"gradients-under-truncation", "fast-path-equals-loop", "windows-add-up"}),
+    ],
+)
+def test_all_that_fails_is_in_one_message_and_nothing_else(fault, names):
+    with pytest.raises(AssertionError) as error:
+        check_cell(misbehaving(fault), backend="numpy")
+    message = str(error.value)
+    assert message.startswith(f"Misbehaving(fault={fault!r}) on backend numpy fails {len(names)} of ")
+    assert set(re.findall(r"^  (\S+): ", message, re.MULTILINE)) == names
+
+
+def test_a_wrong_gradient_is_reported_in_full():
+    with pytest.raises(AssertionError) as error:
+        check_cell(misbehaving("dU scaled by 1.001"), backend="numpy", checks=["gradients-by-complex-step"])
+    message = str(error.value)
+    assert "    worst: U[" in message and "FAIL" in message and "analytic" in message
+
+
+@dataclass(frozen=True)
+class Absolute(rnnbp.PointwiseCell):
+    """A forward that drops the imaginary part."""
+
+    gates = ("h",)
+
+    def pointwise(self, xp, a, s, p, e):
+        del s, p, e
+        return (abs(a[0]),), lambda ds: ((ds[0] * xp.sign(xp.real(a[0])),), (None,), {})
+
+
+def test_a_forward_that_drops_the_imaginary_part():
+    pytest.importorskip("array_api_strict")
+    with pytest.raises(AssertionError, match="complex arguments and cotangents ys is float64"):
+        CellCheck("complex-safe")(Absolute(3, 4))
+
+
+class Raises(Misbehaving):
+    def step(self, *_):
+        raise ZeroDivisionError("no such [step]")
+
+
+def test_an_exception_is_what_was_found_and_its_cause_is_kept():
+    with pytest.raises(AssertionError, match=r"ZeroDivisionError: no such \[step\]") as error:
+        check_cell(Raises)
+    assert isinstance(error.value.__cause__, ZeroDivisionError) and "api-version" not in str(error.value)
+    with pytest.raises(AssertionError, match="ZeroDivisionError") as error:
+        CellCheck("run-equals-scan")(Raises)
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+# ---- how it is called ------------------------------------------------------------------------------------------------
+def test_what_a_cell_may_be():
+    for cell in (Misbehaving, Misbehaving(2, 5), lambda n_in, n: Misbehaving(n_in, n), "elman"):
+        found = check_cell(cell, backend="numpy", checks=["states-as-declared", "api-version"])
+        assert found.passed == ("states-as-declared", "api-version") and found.left_out == ()
+    assert str(found) == "elman on backend numpy: 2 checks passed"
+
+
+def test_without_array_api_strict_its_checks_are_left_out(monkeypatch):
+    monkeypatch.setattr(StrictBackend, "version", classmethod(lambda _: None))
+    found = check_cell("elman", backend="numpy", checks=["api-version", *ON_STRICT])
+    assert found.passed == ("api-version",) and tuple(name for name, _ in found.left_out) == ON_STRICT
+    assert "left out: complex-safe: backend strict cannot be used: array-api-strict is not installed" in str(found)
+    with pytest.raises(LeftOut):  # a unittest.SkipTest: pytest skips
+        CellCheck("complex-safe", "numpy")("elman")
+
+
+def test_the_backend_is_taken_from_the_call_then_the_check_then_the_environment(monkeypatch):
+    seen = []
+    monkeypatch.setitem(CHECKS, "api-version", lambda _, backend: seen.append((backend.name, backend.device)) or "")
+    pytest.importorskip("array_api_strict")
+    monkeypatch.setenv("RNNBP_BACKEND", "strict")
+    CellCheck("api-version")("elman")
+    CellCheck("api-version", "numpy")("elman")
+    CellCheck("api-version", "numpy")("elman", rnnbp.backend("strict", "device1"))
+    check_cell("elman", checks=["api-version"])
+    assert seen == [("strict", None), ("numpy", None), ("strict", "device1"), ("strict", None)]
+
+
+def test_mistakes_are_one_line():
+    assert "did you mean complex-safe" in refusal(lambda: check_cell("elman", checks=["complex-save"]))
+    assert "unknown check" in refusal(lambda: parametrize_with_checks(["elman"], checks=["all"]))
+    assert "did you mean elman" in refusal(lambda: check_cell("elmann"))
+    assert "takes a cell, NAME" in refusal(lambda: check_cell(3))
+    assert "takes a cell, NAME" in refusal(lambda: check_cell(lambda *_: None))
+    assert "did you mean numpy" in refusal(lambda: check_cell("elman", backend="numpi"))
+
+
+def test_names_and_ids_are_readable():
+    mark = parametrize_with_checks(["lstm:peepholes=true", Misbehaving(2, 3)], checks=["complex-safe"])
+    ids = [p.id for p in mark.args[1]]
+    assert ids == ["lstm:peepholes=true-complex-safe", "Misbehaving-complex-safe"]
+    assert all(check.__doc__ for check in CHECKS.values())
+    assert all(name.replace("-", "").isalnum() for name in CHECKS)
+
+
+def test_check_cell_needs_no_pytest():
+    code = "import sys; from rnnbp.testing import check_cell; check_cell('elman', checks=['is-a-value']); "
+    code += "print('pytest' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_in_pytest_each_check_is_a_test(tmp_path):
+    (tmp_path / "test_mine.py").write_text(
+        "from misbehaving_cells import misbehaving\n"
+        "from rnnbp.testing import parametrize_with_checks\n"
+        "names = ['api-version', 'run-equals-scan', 'reverse-turns-time']\n"
+        "@parametrize_with_checks([misbehaving('reverse ignored')], checks=names)\n"
+        "def test_cell(cell, check):\n    check(cell)\n"
+    )
+    call = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert "1 failed, 2 passed" in done.stdout
+    assert "[Misbehaving(fault='reverse ignored')-reverse-turns-time]" in done.stdout
