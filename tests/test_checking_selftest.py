@@ -17,13 +17,13 @@ from rnnbp.checking.selftest import Planted, SelfTest, Trial, candidates, runner
 @pytest.fixture(scope="module")
 def whole() -> SelfTest:
     """All single faults, a sample of pairs, and 20 problems for each right cell, as CI has it."""
-    return self_test(problems=20, most_pairs=150)
+    return self_test(problems=20, most_pairs=100)
 
 
 def test_every_single_fault_and_every_sampled_pair_is_detected(whole):
     assert whole.missed == ()
-    assert whole.detected == len(whole.singles) == 212
-    assert whole.pairs_detected == len(whole.pairs) and len(whole.pairs) > 140
+    assert whole.detected == len(whole.singles) >= 230
+    assert whole.pairs_detected == len(whole.pairs) and len(whole.pairs) > 90
 
 
 def test_no_right_cell_is_suspected(whole):
@@ -53,9 +53,12 @@ def small(monkeypatch):
     return lambda **options: self_test(**{"problems": 1, "most_pairs": 0} | options)
 
 
-def test_a_self_test_runs_on_every_backend(small, backend):
+@pytest.mark.parametrize("backend", ["strict", "torch", "cupy"], indirect=True)  # jax would compile for half a minute
+def test_a_self_test_runs_on_other_backends(small, backend, monkeypatch):
+    few = [("rnn", fault) for fault in ("sign:U", "clipped:norm", "transposed:W", "mask-missing")]
+    monkeypatch.setattr(candidates, "catalogue", lambda: few)
     found = small(backend=backend)
-    assert found.backend == backend.name and found.singles and not found.missed and not found.alarms
+    assert (found.backend, len(found.singles), found.missed, found.alarms) == (backend.name, 3, (), ())
 
 
 def test_names_are_read_from_the_reports_and_counted(small):
@@ -106,14 +109,16 @@ def test_a_self_test_that_tried_nothing_has_not_passed(small):
     assert not replace(small(), problems=0).passed
 
 
-def test_a_sample_of_pairs_depends_on_the_seed_alone(small):
-    one, again, other = small(most_pairs=5), small(most_pairs=5), small(most_pairs=5, seed=1)
-    assert one == again and len(one.pairs) == 5 < one.all_pairs
+def test_a_sample_of_pairs_depends_on_the_seed_alone(small, monkeypatch):
+    faults = ("sign:U", "carry-dropped:h", "tanh-prime-missing:h", "tanh-prime-twice:h", "mask-missing")
+    monkeypatch.setattr(candidates, "catalogue", lambda: [("rnn", fault) for fault in faults])
+    one, again, other = small(most_pairs=2), small(most_pairs=2), small(most_pairs=2, seed=1)
+    assert one == again and len(one.pairs) == 2 < one.all_pairs
     assert [trial.planted for trial in one.pairs] != [trial.planted for trial in other.pairs]
-    assert f"a sample of {one.all_pairs}" in str(one)
+    assert "2 drawn from 6" in str(one)
     every = small(most_pairs=None)
-    assert len(every.pairs) == every.all_pairs == len(one.singles) * (len(one.singles) - 1) // 2
-    assert not every.missed and "(all, 0 of them" in str(every)
+    assert len(every.pairs) == 5 and not every.missed
+    assert "(all 6, less 1 that" in str(every)  # a slope that is missing and applied twice is right
 
 
 def test_progress_tells_how_far_it_is(small):

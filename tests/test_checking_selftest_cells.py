@@ -27,7 +27,15 @@ OF_LOOPS = {"all-zero", "sign", "factor", "transposed", "missing-accumulation", 
 OF_LOOPS |= {"last-step-skipped", "h-of-wrong-step", "carry-dropped", "initial-state-forgotten"}
 OF_LOOPS |= {"last-state-forgotten", "input-forgotten", "clipped"}
 PEEPHOLES = {"peephole-path-missing", "peephole-of-wrong-c"}
-GATES = {"sigma-prime-missing", "sigma-prime-twice", "gates-swapped", "bias-swapped", "bias-copied", "path-missing"}
+GATES = {
+    "sigma-prime-missing",
+    "sigma-prime-twice",
+    "sigma-prime-of-activated",
+    "gates-swapped",
+    "bias-swapped",
+    "bias-copied",
+    "path-missing",
+}
 MEANINGLESS = {
     "rnn": GATES | PEEPHOLES | {"mask-missing"},
     "rnn, dropout": GATES | PEEPHOLES,
@@ -39,17 +47,17 @@ MEANINGLESS = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_a_fault_a_cell_passes_on_every_backend(family, backend):
-    report = rnnbp.gradcheck(specimen(family), backend=backend)
+@pytest.mark.parametrize("truncation", ["full", "tbptt:1,1", "tbptt:2,3"])
+def test_without_a_fault_a_cell_passes(family, truncation):
+    report = rnnbp.gradcheck(specimen(family), truncation=truncation)
     assert report.passed, str(report)
     assert report.worst.error < 1e-13 and report.worst.tolerance <= 1e-10
-    assert all(check.padded for check in report.checks)  # its own loop takes the mask
+    assert all(check.padded for check in report.checks if check.level == "sequence")  # its own loop takes the mask
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("truncation", ["tbptt:1,1", "tbptt:2,3"])
-def test_without_a_fault_a_cell_passes_under_truncation(family, truncation):
-    assert rnnbp.gradcheck(specimen(family), truncation=truncation).worst.error < 1e-13
+@pytest.mark.parametrize("family", ["rnn, dropout", "lstm, peepholes", "gru, reset before"])
+def test_without_a_fault_a_cell_passes_on_every_backend(family, backend):
+    assert rnnbp.gradcheck(specimen(family), backend=backend, time_steps=3).passed
 
 
 @pytest.mark.parametrize("family", BUILT_IN)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, State
@@ -17,22 +16,20 @@ from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.selftest.loop import scan_with_faults
 from rnnbp.errors import UserError, unknown
 from rnnbp.initializers import glorot_uniform, normal
-from rnnbp.numerics import Array, Namespace, chunks
+from rnnbp.numerics import Array, Namespace, chunks, sigmoid
 
 # the places of the faults that a loop can have, whatever the cell
-LOOP_PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "all-zero": ("all", "U"),
-        "sign": ("all", "U"),
-        "factor": ("1/T", "1/B", "2 of U"),
-        "transposed": ("U", "W"),
-        "missing-accumulation": ("all", "U"),
-        "carry-dropped": ("h",),
-        "initial-state-forgotten": ("h",),
-        "last-state-forgotten": ("h",),
-        "clipped": ("entries", "norm", "errors"),
-    }
-)
+LOOP_PLACES: dict[str, tuple[str, ...]] = {
+    "all-zero": ("all", "U"),
+    "sign": ("all", "U"),
+    "factor": ("1/T", "1/B", "2 of U"),
+    "transposed": ("U", "W"),
+    "missing-accumulation": ("all", "U"),
+    "carry-dropped": ("h",),
+    "initial-state-forgotten": ("h",),
+    "last-state-forgotten": ("h",),
+    "clipped": ("entries", "norm", "errors"),
+}
 
 
 class FaultyBackward(Protocol):
@@ -93,6 +90,8 @@ class FaultyCell(Cell):
     def sigma_slope(self, xp: Namespace, gate: str, y: Array) -> Array:
         """σ'(a), written with y = σ(a)."""
         slope = y * (1 - y)
+        if self.has(f"sigma-prime-of-activated:{gate}"):
+            slope = sigmoid(xp, y) * (1 - sigmoid(xp, y))
         if self.has(f"sigma-prime-missing:{gate}"):
             slope = xp.ones_like(y)
         if self.has(f"sigma-prime-twice:{gate}"):
@@ -106,6 +105,8 @@ class FaultyCell(Cell):
             slope = 1 - xp.tanh(y) * xp.tanh(y)
         if self.has(f"tanh-prime-missing:{gate}"):
             slope = xp.ones_like(y)
+        if self.has(f"tanh-prime-twice:{gate}"):
+            slope = slope * (1 - y * y)
         return slope
 
     def join(self, xp: Namespace, errors: Sequence[Array]) -> Array:

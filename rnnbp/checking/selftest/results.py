@@ -94,13 +94,14 @@ class SelfTest:
     def lines(self) -> list[str]:
         """The result in words."""
         t, b, i, h = self.sizes
-        chosen = "all" if len(self.pairs) + self._idle_pairs == self.all_pairs else f"a sample of {self.all_pairs}"
+        tried = len(self.pairs) + self._idle_pairs
+        chosen = f"all {tried}" if tried == self.all_pairs else f"{tried} drawn from {self.all_pairs}"
         share = 100 * self.named / len(self.singles) if self.singles else 0.0
         return [
             f"self-test of the gradient check: backend {self.backend}, seed {self.seed}, T={t} B={b} I={i} H={h}",
             f"single faults: {self.detected} of {len(self.singles)} detected, {self.named} named ({share:.1f} %)",
-            f"pairs of faults: {self.pairs_detected} of {len(self.pairs)} detected ({chosen}, "
-            f"{self._idle_pairs} of them cancel or change nothing)",
+            f"pairs of faults: {self.pairs_detected} of {len(self.pairs)} detected "
+            f"({chosen}, less {self._idle_pairs} that cancel)",
             f"right cells: {len(self.alarms)} false alarms in {len(self.right) * self.problems} problems "
             f"({len(self.right)} cells, {self.problems} each)",
         ]

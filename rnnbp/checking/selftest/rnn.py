@@ -18,7 +18,7 @@ class FaultyRNN(FaultyCell):
     """
 
     gates: ClassVar[tuple[str, ...]] = ("h",)
-    places = {**LOOP_PLACES, "tanh-prime-missing": ("h",), "tanh-prime-of-activated": ("h",)}
+    places = LOOP_PLACES | dict.fromkeys(("tanh-prime-missing", "tanh-prime-twice", "tanh-prime-of-activated"), ("h",))
 
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, FaultyBackward]:
         del e

@@ -18,6 +18,8 @@ from rnnbp.checking.selftest import candidates
 from rnnbp.checking.selftest.results import Planted, SelfTest, Trial
 from rnnbp.checking.verdicts import Progress, check_counts, setting
 
+# pairs are only to be found: their gradients alone are checked, without what helps to tell faults apart
+GRADIENTS_ALONE: dict[str, Any] = {"levels": ("sequence",), "properties": False}
 Name: TypeAlias = Callable[[Report], str | None]  # the bug that a report names, if it names one
 
 
@@ -104,5 +106,7 @@ def _told(what: str, items: Sequence[Any], progress: Progress) -> Iterator[Any]:
 def _trial(planted: Planted, name: Name | None, backend: Backend, seed: int) -> Trial:
     """The gradient check of one faulty cell."""
     cell = candidates.specimen(planted.family, *planted.faults)
-    report = gradcheck(cell, backend=backend, seed=seed, time_steps=candidates.TIME_STEPS, batch=candidates.BATCH)
+    how = {} if name else GRADIENTS_ALONE
+    t, b = candidates.TIME_STEPS, candidates.BATCH
+    report = gradcheck(cell, backend=backend, seed=seed, time_steps=t, batch=b, **how)
     return Trial(planted, not report.passed, name(report) if name and not report.passed else None)
