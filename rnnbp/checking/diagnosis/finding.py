@@ -1,0 +1,128 @@
+"""The diagnosis of a failed check: the fault that explains it best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rnnbp.checking.bugs import BUGS
+from rnnbp.checking.diagnosis import loops, steps, tensors
+from rnnbp.checking.diagnosis.hypotheses import Family, Suspects, explained
+from rnnbp.checking.diagnosis.unrolled import Unrolled
+from rnnbp.checking.problems import Problem
+from rnnbp.checking.report import Check, Finding
+from rnnbp.checking.subjects import Subject
+from rnnbp.checking.verdicts import Setting
+from rnnbp.errors import UserError
+from rnnbp.numerics import HostArray
+from rnnbp.truncation import Window
+
+ENOUGH = 0.99  # of the residual, to name a fault: a right name explains all but rounding, a wrong one rarely half
+# where two explain the same, the one that stands first here is named: the particular before the general
+FAMILIES: tuple[Family, ...] = (*loops.FAMILIES, *tensors.FAMILIES, *steps.FAMILIES)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A known fault, and how much of the residual it explains: 1 is all."""
+
+    bug: str
+    detail: str
+    level: str
+    explained: float
+
+    def __str__(self) -> str:
+        where = f" ({self.detail})" if self.detail else ""
+        return f"{self.bug}{where}: {BUGS[self.bug]}; explains {100 * self.explained:.4g} % of the residual"
+
+
+@dataclass(frozen=True)
+class Diagnosis(Finding):
+    """What is wrong with a backward. `best` is None where no known fault explains the residual."""
+
+    cell: str
+    candidates: tuple[Explanation, ...]  # the best first
+    wrong: tuple[str, ...]  # the tensors that failed
+    level: str = ""  # "step": one step's backward is wrong; "loop": it is right, and the sequence is wrong
+    obstacle: str = ""  # why nothing could be said
+
+    kind: ClassVar[str] = "diagnosis"
+
+    @property
+    def best(self) -> Explanation | None:
+        """The fault that explains the residual."""
+        return next((c for c in self.candidates[:1] if c.explained >= ENOUGH), None)
+
+    @property
+    def passed(self) -> bool:
+        """It explains a failure; it is none itself."""
+        return True
+
+    def __str__(self) -> str:
+        where = {"step": "the step itself is wrong; ", "loop": "each step is right, the loop over them is wrong; "}
+        head = f"{self.cell}: {where.get(self.level, '')}wrong: {', '.join(self.wrong)}"
+        if self.obstacle:
+            return f"{head}\ndiagnosis: none ({self.obstacle})"
+        if self.best is not None:
+            return f"{head}\ndiagnosis: {self.best}"
+        closest = f" (closest: {self.candidates[0]})" if self.candidates else ""
+        return f"{head}\ndiagnosis: no known bug explains this{closest}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The best explanation or null, the runners-up, the wrong tensors, the level."""
+        plain = asdict(self) | {"wrong": list(self.wrong), "candidates": [asdict(c) for c in self.candidates]}
+        return plain | {"best": asdict(self.best) if self.best else None}
+
+
+def diagnose(
+    name: str,
+    problem: Problem,
+    windows: Sequence[Window],
+    analytic: Mapping[str, HostArray],
+    wrong: Sequence[str] = (),
+    level: str = "",
+    most: int = 5,
+) -> Diagnosis:
+    """Match what is wrong with the `analytic` gradients of a problem against every known fault.
+
+    The forward is recorded once on a tape, which also gives the right gradients; a fault is one change of one edge of
+    it, and its gradients one sweep. `wrong` names the tensors that failed, `level` says which level did, where that is
+    known: of two faults that explain the same, that of this level is named.
+    """
+    unrolled = Unrolled(problem)
+    right = unrolled.gradients(windows)
+    found = [
+        Explanation("transposed", f"d{n}", "", 1 - float(np.sum((g - right[n].T) ** 2) / (np.sum(right[n] ** 2) or 1)))
+        for n, g in analytic.items()
+        if g.shape == right[n].T.shape != right[n].shape
+    ]
+    fitting = {n: g for n, g in analytic.items() if g.shape == right[n].shape and np.all(np.isfinite(g))}
+    suspects = Suspects(unrolled, windows, right, fitting)
+    for family in FAMILIES if fitting else ():
+        for hypothesis in family(suspects):
+            share = explained(hypothesis.predict(), suspects)
+            found.append(Explanation(hypothesis.bug, hypothesis.detail, hypothesis.level, share))
+    elsewhere = {"step": "loop", "loop": "step"}.get(level)
+    ranked = sorted(found, key=lambda e: (-round(e.explained, 9), e.level == elsewhere))
+    return Diagnosis(name, tuple(ranked[:most]), tuple(wrong), level)
+
+
+def explain(
+    subject: Subject, problem: Problem, windows: Sequence[Window], how: Setting, checks: Sequence[Check]
+) -> Diagnosis | None:
+    """The diagnosis of the failed checks of a sequence, and of its step; None where all passed."""
+    failed = [check for check in checks if not check.passed]
+    wrong = tuple(dict.fromkeys(check.tensor for check in failed))
+    if not failed:
+        return None
+    given = {n: how.backend.asarray(v, how.dtype) for n, v in subject.tensors.items()}
+    analytic = {n: np.asarray(how.backend.to_numpy(g), np.float64) for n, g in subject.gradients(given).items()}
+    known = {check.level for check in checks} >= {"step", "sequence"}
+    level = ("step" if any(check.level == "step" for check in failed) else "loop") if known else ""
+    try:
+        return diagnose(subject.name, problem, windows, analytic, wrong, level)
+    except UserError as error:  # the forward uses what the tape has no rule for
+        return Diagnosis(subject.name, (), wrong, level, str(error))
