@@ -20,6 +20,7 @@ from rnnbp.cellbase import State as State
 from rnnbp.cellbase import StepBackward as StepBackward
 from rnnbp.checking import Report as Report
 from rnnbp.checking import gradcheck as gradcheck
+from rnnbp.checking.products import hvp as hvp
 from rnnbp.errors import UserError as UserError
 from rnnbp.layers import GRU as GRU
 from rnnbp.layers import LSTM as LSTM

@@ -78,6 +78,7 @@ def test_only_tensors_of_one_shape_are_compared():
 # ---- numeric derivatives ------------------------------------------------------------------------------------------
 POINT = {"v": np.linspace(-1, 1, 6).reshape(2, 3), "w": np.array([0.5, 2.0, -1.0])}
 EXACT = {"v": 3 * POINT["v"] ** 2 * POINT["w"], "w": np.sum(POINT["v"] ** 3, axis=0) + 1}
+STEPWISE = [name for name, method in METHODS.items() if not method.whole]  # the others take whole subjects
 CLOSE = {"complex-step": 1e-15, "tangent": 1e-15, "five-point": 1e-11, "central": 1e-9}
 
 
@@ -98,7 +99,7 @@ def ask(loss=lambda where: cubic(where.xp), backend=None, copies=4, heard=None):
     return Asked(subject, backend or rnnbp.backend("numpy"), memory=copies * 16 * 18, advance=advance)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", STEPWISE)
 @pytest.mark.parametrize("copies", [1, 4, 6, 50])
 def test_derivatives_of_a_cubic(method, copies, backend):
     heard = []
@@ -109,7 +110,7 @@ def test_derivatives_of_a_cubic(method, copies, backend):
     assert sum(heard) == 9
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", STEPWISE)
 def test_derivatives_along_directions(method, backend):
     rng = np.random.default_rng(0)
     for name, exact in EXACT.items():
@@ -121,7 +122,7 @@ def test_derivatives_along_directions(method, backend):
 
 
 def test_along_no_direction_the_slope_is_zero():
-    for method in METHODS.values():
+    for method in map(METHODS.get, STEPWISE):
         assert np.array_equal(method.along(ask(), "w", np.zeros((2, 3))), [0, 0])
 
 
@@ -169,7 +170,8 @@ def test_a_fast_complex_tanh_is_the_complex_tanh():
 def test_every_method_has_a_tolerance_with_its_reason():
     assert {dtype for _, dtype in TOLERANCES} == set(DTYPES)
     assert {(method, dtype) for method in METHODS for dtype in DTYPES} <= set(TOLERANCES)
-    assert all(t.value <= 1e-5 and len(t.reason) > 20 for t in TOLERANCES.values())
+    assert all(len(t.reason) > 20 for t in TOLERANCES.values())
+    assert all(t.value <= 1e-5 for (name, _), t in TOLERANCES.items() if name != "taylor")  # which has a slope
 
 
 def test_an_unknown_method_is_a_user_error():

@@ -11,6 +11,7 @@ from faulty_cells import ToyLSTM
 import rnnbp
 from rnnbp.checking import all_specs, builtin_specs, check_cells
 from rnnbp.checking.cells import label
+from rnnbp.checking.methods import METHODS
 from rnnbp.checking.problems import draw
 from rnnbp.checking.tolerances import TOLERANCES
 from rnnbp.errors import UserError
@@ -51,7 +52,7 @@ def test_float32_backwards_pass_on_every_backend(spec, backend):
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("truncation", ["full", "tbptt:1,3", "tbptt:2,4", "tbptt:9,9"])
-@pytest.mark.parametrize(("method", "dtype"), TOLERANCES)
+@pytest.mark.parametrize(("method", "dtype"), [key for key in TOLERANCES if not METHODS[key[0]].whole])
 def test_every_cell_passes_under_every_setting(spec, truncation, method, dtype):
     report = rnnbp.gradcheck(spec, truncation=truncation, method=method, dtype=dtype)
     assert report.passed, str(report)

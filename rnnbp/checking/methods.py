@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from rnnbp.checking.autodiff import Autodiff, AutodiffJax, AutodiffTorch
 from rnnbp.checking.differences import Central, ComplexStep, FivePoint
+from rnnbp.checking.hessian import Hessian
 from rnnbp.checking.numeric import NumericMethod
+from rnnbp.checking.rtrl import RTRL
 from rnnbp.checking.tangents import Tangents
+from rnnbp.checking.taylor import Taylor
 from rnnbp.errors import unknown
 
 _ALL: tuple[NumericMethod, ...] = (ComplexStep(), Tangents(), FivePoint(), Central())
+_ALL += (Autodiff(), AutodiffTorch(), AutodiffJax(), RTRL(), Taylor(), Hessian())
 METHODS: dict[str, NumericMethod] = {method.name: method for method in _ALL}
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from rnnbp.backends import Backend
+from rnnbp.checking.metric import Discrepancy, compare
+from rnnbp.checking.report import Finding
 from rnnbp.checking.subjects import Subject
+from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 MEMORY = 64 * 2**20  # bytes
@@ -22,7 +25,8 @@ class Asked:
     """The loss of a subject at its tensors, on a backend, in double precision.
 
     memory: bytes that copies may take; it changes the time, not the result. `advance` hears how many entries of a
-    tensor are done. `memo` is for a method's own use: what it made for one tensor and needs for the next.
+    tensor are done. `memo` is for a method's own use: what it made for one tensor and needs for the next. dtype: of the
+    backward that is checked. seed: of what a method draws.
     """
 
     subject: Subject
@@ -30,6 +34,8 @@ class Asked:
     memory: int = MEMORY
     advance: Callable[[int], None] = lambda _: None
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    dtype: str = "float64"
+    seed: int = 0
 
 
 class NumericMethod(ABC):
@@ -37,6 +43,10 @@ class NumericMethod(ABC):
 
     name: ClassVar[str]
     stops: ClassVar[bool] = True  # whether `detach` ends its derivative; differences see through it
+    whole: ClassVar[bool] = False  # whether all entries come at once, so that directions would save nothing
+    numeric: ClassVar[bool] = True  # whether it gives a gradient to compare with
+    draws: ClassVar[int] = 0  # how many random directions stand for a tensor whatever the extent
+    skips: ClassVar[tuple[str, ...]] = ()  # levels at which it would compare something with itself
 
     @abstractmethod
     def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
@@ -56,16 +66,63 @@ class NumericMethod(ABC):
             masked[k, ..., k * width : (k + 1) * width] = directions[..., k * width : (k + 1) * width]
         return self.along(asked, tensor, masked.reshape(-1, *directions.shape[1:])).reshape(blocks, -1)
 
-    def at(self, asked: Asked, tensor: str, entries: HostArray) -> HostArray:
-        """∂loss/∂tensor at flat indices (K,): (K,)."""
-        shape = asked.subject.tensors[tensor].shape
-        units = np.zeros((len(entries), int(np.prod(shape))), dtype=np.int8)
-        units[np.arange(len(entries)), entries] = 1
-        return self.along(asked, tensor, units.reshape(-1, *shape))
-
     def gradients(self, asked: Asked) -> dict[str, HostArray]:
         """∂loss/∂tensor for each tensor of the subject."""
         return {tensor: self.entries(asked, tensor) for tensor in asked.subject.tensors}
+
+    def unsuited(self, subject: Subject) -> str:
+        """Why it cannot be asked about this subject; empty if it can."""
+        del subject
+        return ""
+
+    def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:
+        """How far an analytic gradient is from the numeric one, every entry."""
+        return compare(analytic, self.entries(asked, tensor), blocks)
+
+    def findings(self, asked: Asked, tolerance: float) -> tuple[Finding, ...]:
+        """What it found beside the errors of tensors, when all of them are judged."""
+        del asked, tolerance
+        return ()
+
+
+class Whole(NumericMethod):
+    """A method that gives all entries of all tensors at once."""
+
+    whole = True
+
+    @abstractmethod
+    def gradients(self, asked: Asked) -> dict[str, HostArray]:
+        """∂loss/∂tensor for each tensor of the subject."""
+
+    def entries(self, asked: Asked, tensor: str) -> HostArray:
+        if "gradients" not in asked.memo:
+            asked.memo["gradients"] = self.gradients(asked)
+        found: HostArray = asked.memo["gradients"][tensor]
+        asked.advance(found.size)
+        return found
+
+    def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        if "gradients" not in asked.memo:
+            asked.memo["gradients"] = self.gradients(asked)
+        return np.array([float(np.sum(asked.memo["gradients"][tensor] * d)) for d in directions])
+
+
+class Witness(NumericMethod):
+    """A method that judges a gradient without having another one."""
+
+    whole, numeric = True, False
+
+    def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        del asked, tensor, directions
+        raise UserError(f"method {self.name} has no numeric gradient to look at along directions: leave extent out")
+
+    def entries(self, asked: Asked, tensor: str) -> HostArray:
+        del asked, tensor
+        raise UserError(f"method {self.name} has no numeric gradient: use method complex-step")
+
+    @abstractmethod
+    def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:
+        """How far an analytic gradient is from being one."""
 
 
 def copies_within(asked: Asked, tensor: str) -> int:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnnbp.cellbase import State
-from rnnbp.checking.arithmetic import Arithmetic, plain
-from rnnbp.checking.differences import Loss
-from rnnbp.checking.problems import Problem
-from rnnbp.checking.subjects import Subject, Tensors, free_name, truncated
+from rnnbp.checking.arithmetic import Arithmetic, Loss, plain
+from rnnbp.checking.problems import Problem, tensor_names
+from rnnbp.checking.subjects import Subject, Tensors, truncated
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import Array
 from rnnbp.scanning import scan
@@ -41,8 +40,7 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
     """
     cell, backend = problem.cell, how.backend
     params = tuple(cell.params)
-    xs_name = free_name("X", params)
-    s0_names = tuple(free_name(f"{state}0", params) for state in cell.states)
+    xs_name, s0_names = tensor_names(cell)
     tensors = {**problem.params, xs_name: problem.xs, **dict(zip(s0_names, problem.s0, strict=True))}
 
     def pick(given: Tensors) -> tuple[dict[str, Array], Array, State]:
@@ -93,4 +91,6 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
         padded=problem.mask is not None,
         blocks=cell.blocks,
         work=rows * (cell.input_size + 4 * (widest + len(s0_names))),
+        problem=problem,
+        windows=tuple(windows),
     )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from rnnbp.checking.arithmetic import Arithmetic, Loss
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast
 from rnnbp.truncation import Window
+
+if TYPE_CHECKING:
+    from rnnbp.checking.problems import Problem
 
 Tensors: TypeAlias = Mapping[str, Array]
 # (tensors, start, stop, state at start or None for the first one) -> ys (..., stop−start, B, O), state at stop
@@ -25,7 +28,7 @@ class Subject:
     The loss takes tensors with a leading axis of copies, complex ones, and operands of the arithmetic; the gradients
     are taken once, in the dtype that is checked. `work` is roughly how many numbers one copy's loss holds at once.
     `level` says what is checked: a step, a sequence, a model. `blocks` names what lies side by side on the last axis of
-    a tensor: the gates.
+    a tensor: the gates. `problem` is what a cell over a sequence was made from, for methods that run it their own way.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Subject:
     padded: bool = False  # whether one of the sequences is shorter than the others
     level: str = "sequence"
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    problem: Problem | None = None
+    windows: tuple[Window, ...] = ()
 
 
 def truncated(

@@ -16,6 +16,8 @@ class Tolerance(NamedTuple):
     reason: str
 
 
+_ORACLE = Tolerance(1e-10, "another exact algorithm: a right backward measures 1e-16 to 1e-14")
+_ORACLES = ("autodiff", "autodiff-torch", "autodiff-jax", "rtrl")
 _FLOAT32 = Tolerance(
     1e-5, "rounding of a float32 backward: a right one measures 1e-7 against the float64 reference at the same numbers"
 )
@@ -30,10 +32,26 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("five-point", "float64"): Tolerance(
         1e-8, "a five-point difference (step 1e-3) of a right backward measures 2e-11 on O(1) losses"
     ),
+    ("taylor", "float64"): Tolerance(
+        0.05,
+        "|slope − 2|: remainders of 100 times their rounding turn it by 0.0075 at most, the next term of the series by "
+        "less, and a wrong gradient by 1",
+    ),
+    ("taylor", "float32"): Tolerance(
+        0.25,
+        "|slope − 2|: the rounding of a float32 gradient leaves only steps up to 0.2, where the next term of the "
+        "series turns it by 0.1; a wrong gradient turns it by 1",
+    ),
+    ("hessian", "float64"): Tolerance(
+        1e-10, "a complex step is exact to rounding: the Hessian of a right backward is symmetric to 1e-16"
+    ),
     ("complex-step", "float32"): _FLOAT32,
     ("tangent", "float32"): _FLOAT32,
     ("five-point", "float32"): _FLOAT32,
     ("central", "float32"): _FLOAT32,
+    ("hessian", "float32"): _FLOAT32,
+    **{(name, "float64"): _ORACLE for name in _ORACLES},
+    **{(name, "float32"): _FLOAT32 for name in _ORACLES},
 }
 
 

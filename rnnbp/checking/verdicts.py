@@ -13,10 +13,10 @@ from array_api_compat import device
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
 from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, sampled
-from rnnbp.checking.methods import numeric_method
-from rnnbp.checking.metric import Discrepancy, compare
+from rnnbp.checking.methods import METHODS, numeric_method
+from rnnbp.checking.metric import Discrepancy
 from rnnbp.checking.numeric import MEMORY, Asked
-from rnnbp.checking.report import Check
+from rnnbp.checking.report import Check, Finding
 from rnnbp.checking.subjects import Subject
 from rnnbp.checking.tolerances import tolerance
 from rnnbp.errors import UserError, unknown
@@ -47,7 +47,8 @@ class Setting:
     def directional(self, subject: Subject) -> bool:
         """Whether random directions stand for the entries of this subject."""
         scalars = sum(value.size for value in subject.tensors.values())
-        return self.extent == "directional" or (self.extent == "auto" and scalars > EXHAUSTIVE_UP_TO)
+        saves = scalars > EXHAUSTIVE_UP_TO and not numeric_method(self.method).whole
+        return self.extent == "directional" or (self.extent == "auto" and saves)
 
 
 def setting(
@@ -71,6 +72,8 @@ def setting(
                 "method directional checks no single entries but a few; got extent exhaustive: leave it out"
             )
         method, extent = "tangent", "directional"
+    if method in METHODS and not METHODS[method].numeric and extent != "auto":
+        raise UserError(f"method {method} has an extent of its own; got {extent}: leave it out")
     check_counts(DIRECTIONS, directions=directions)
     check_counts(0, seed=seed)
     limit = tolerance(method, dtype).value
@@ -88,6 +91,13 @@ def check_counts(least: int = 1, **counts: int | None) -> None:
 
 def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progress | None = None) -> list[Check]:
     """One check for each tensor of the subject: of every entry, or along directions where `how.directional`."""
+    return verdict(subject, how, memory, progress)[0]
+
+
+def verdict(
+    subject: Subject, how: Setting, memory: int = MEMORY, progress: Progress | None = None
+) -> tuple[list[Check], tuple[Finding, ...]]:
+    """The checks of `verify`, and what the method found beside the errors of tensors."""
     backend, point = how.backend, subject.tensors
     total, done = sum(value.size for value in point.values()), 0
     directional = how.directional(subject)
@@ -101,7 +111,7 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
     def measure(name: str, gradient: HostArray) -> Discrepancy:
         blocks = subject.blocks.get(name, ())
         if not directional:
-            return compare(gradient, method.entries(asked, name), blocks)
+            return method.judged(asked, name, gradient, blocks)
         found = sampled(method, asked, name, gradient, how.seeds, how.tolerance, blocks)
         advance(gradient.size)
         return found
@@ -109,20 +119,26 @@ def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progr
     def check(name: str) -> Check:
         gradient, tensor, shape = analytic.get(name), given[name], point[name].shape
         words: dict[str, Any] = {"level": subject.level, "padded": subject.padded, "shape": shape}
-        words |= {"directions": len(how.seeds), "seeds": how.seeds} if directional else {}
+        seeds = how.seeds if directional else how.seeds[: method.draws]
+        words |= {"directions": len(seeds), "seeds": seeds}
         fault = _misfit(gradient, tensor)
         if fault:
             advance(point[name].size)
             return how.check(subject.name, name, note=f"the gradient of {name} {fault}", **words)
         found = measure(name, np.asarray(backend.to_numpy(gradient), dtype=np.float64))
         words |= {"error": found.error, "norm_error": found.norm, "max_error": found.maximum, "blocks": found.blocks}
-        words |= {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
+        if method.numeric:
+            words |= {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
         return how.check(subject.name, name, index=found.index, **words)
 
     given = {n: backend.asarray(v, how.dtype) for n, v in point.items()}
     analytic = subject.gradients(given)
-    method, asked = numeric_method(how.method), Asked(subject, backend, memory, advance)
-    return [check(name) for name in point]
+    method = numeric_method(how.method)
+    if why := method.unsuited(subject):
+        raise UserError(why)
+    asked = Asked(subject, backend, memory, advance, dtype=how.dtype, seed=how.seeds[0])
+    checks = [check(name) for name in point]
+    return checks, method.findings(asked, how.tolerance)
 
 
 def _misfit(gradient: Array | None, tensor: Array) -> str:
