@@ -56,12 +56,15 @@ class Case:
     ) -> dict[str, Array]:
         """Everything by name: ys, the last states h_T …, and the gradients dW …, dX, dh0 … of Σ ys∘dys + Σ s_T∘ds_T."""
         ys, s_T, backward = (way or self.scan)(**options)
-        states = dict(zip((f"{state}_T" for state in self.cell.states), s_T, strict=True))
-        return {"ys": ys} | states | self.named(*backward(self.dys, self.ds_T, window))
+        return self.outputs(ys, s_T) | self.named(*backward(self.dys, self.ds_T, window))
 
     def on_host(self, **options: Any) -> dict[str, HostArray]:
         """The same as host arrays."""
         return {name: np.asarray(self.backend.to_numpy(a)) for name, a in self.results(**options).items()}
+
+    def outputs(self, ys: Array, s_T: State) -> dict[str, Array]:
+        """What a forward returns, by name."""
+        return {"ys": ys} | {f"{state}_T": z for state, z in zip(self.cell.states, s_T, strict=True)}
 
     def named(self, dparams: Params, dxs: Array, ds0: State) -> dict[str, Array]:
         """What a backward returns, by name."""

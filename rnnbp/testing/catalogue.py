@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
-from rnnbp.checking.methods import METHODS
 from rnnbp.checking.problems import draw
 from rnnbp.checking.properties import PROPERTIES, Property
 from rnnbp.checking.sequences import mask_is_refused
@@ -37,9 +36,10 @@ CHECKS: dict[str, Check] = {
     "initial-draws": contract.initial_draws,
     "states-as-declared": contract.states,
     "gradients-by-complex-step": gradients.complex_step,
-    **({"gradients-by-tangent": gradients.tangent} if "tangent" in METHODS else {}),
+    "gradients-by-tangent": gradients.tangent,
     "gradients-unmasked": gradients.unmasked,
     "gradients-in-float32": gradients.float32,
+    "gradients-of-each-cotangent": gradients.each_cotangent,
     "gradients-of-one-step": gradients.one_step,
     "gradients-of-one-sequence": gradients.one_sequence,
     "gradients-under-truncation": gradients.truncated,

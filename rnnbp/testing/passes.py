@@ -58,8 +58,7 @@ def run_is_scan(cell: Cell, backend: Backend) -> str:
     def faults() -> Iterator[str]:
         for what, options in _ways(backend):
             found = run(cell, q.params, q.xs, q.s0, data=q.data or None, backend=backend, **options)
-            ours, theirs = ({"ys": ys, **_last(q, s_T)} for ys, s_T, *_ in (found, q.scan(**options)))
-            yield q.differ(ours, theirs, f"of run {what}")
+            yield q.differ(q.outputs(*found), q.outputs(*q.scan(**options)[:2]), f"of run {what}")
 
     return _first(faults())
 
@@ -142,10 +141,6 @@ def reversed_in_time(cell: Cell, backend: Backend) -> str:
     turned = replace(q, xs=turn(q.xs), dys=turn(q.dys), data=data).results()
     wanted = {name: turn(a) if name in ("ys", q.dX) else a for name, a in turned.items()}
     return q.differ(q.results(reverse=True), wanted, "reversed")
-
-
-def _last(q: Case, s_T: Any) -> dict[str, Array]:
-    return dict(zip((f"{state}_T" for state in q.cell.states), s_T, strict=True))
 
 
 def _with(q: Case, tensors: dict[str, Array]) -> Case:
