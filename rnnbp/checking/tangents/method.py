@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic
 from rnnbp.checking.numeric import Asked, NumericMethod, in_chunks
 from rnnbp.checking.tangents.space import Dual, DualSpace
-from rnnbp.checking.tangents.sparse import Units
-from rnnbp.checking.tangents.tape import Input, Node, replay, schedule
+from rnnbp.checking.tangents.sparse import Tangent, Units
+from rnnbp.checking.tangents.tape import Tape, tape
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
-CACHE = 2**18  # bytes that the tangents of one array of the forward may take, all copies together
+CACHE = 2**19  # bytes that the tangents of one array of the forward may take, all copies together
 
 
 class Tangents(NumericMethod):
@@ -28,50 +30,65 @@ class Tangents(NumericMethod):
     name = "tangent"
 
     def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
-        tape, inputs = recorded(asked, "directions", 0)
-        nodes = schedule(tape, [inputs[tensor]])
+        backend, own = asked.backend, recorded(asked, "directions", 0)[tensor]
 
         def slopes(few: HostArray) -> HostArray:
-            if not nodes:
-                return np.zeros(len(few))
-            return asked.backend.to_numpy(replay(nodes, {inputs[tensor]: asked.backend.asarray(few, "float64")}))
+            return slopes_of(backend, own, backend.asarray(few, "float64"), len(few))
 
         return in_chunks(asked, tensor, directions, slopes)
 
     def entries(self, asked: Asked, tensor: str) -> HostArray:
-        backend, shape = asked.backend, asked.subject.tensors[tensor].shape
-        tape, inputs = recorded(asked, "entries", asked.memory // 4)
-        nodes = schedule(tape, [inputs[tensor]])
-        order = by_column(shape)
-        found = np.zeros(prod(shape))
-        copies = chunk(asked, nodes)
-        for first in range(0, len(order), copies if nodes else len(order)):
-            entries = order[first : first + copies]
-            if nodes:
-                found[entries] = backend.to_numpy(replay(nodes, {inputs[tensor]: Units(backend, entries, shape)}))
-            asked.advance(len(entries))
-        return found.reshape(shape)
+        shape, own = asked.subject.tensors[tensor].shape, recorded(asked, "entries", asked.memory // 4)[tensor]
+        return by_rows(asked, own, shape) if own.rows > 1 else by_units(asked, own, shape)
 
 
-def by_column(shape: tuple[int, ...]) -> HostArray:
-    """The entries of a matrix column by column: neighbours then share a column. Others in their own order."""
-    entries = np.arange(prod(shape))
-    return entries.reshape(shape).T.reshape(-1) if len(shape) == 2 else entries
+def by_units(asked: Asked, tape: Tape, shape: tuple[int, ...]) -> HostArray:
+    """A tangent for each entry. The entries of a matrix go column by column: neighbours then share a column."""
+    order = np.arange(prod(shape))
+    order = order.reshape(shape).T.reshape(-1) if len(shape) == 2 else order
+    found = np.zeros(prod(shape))
+    for entries in chunks(asked, tape, order):
+        found[entries] = slopes_of(asked.backend, tape, Units(asked.backend, entries, shape), len(entries))
+        asked.advance(len(entries))
+    return found.reshape(shape)
 
 
-def chunk(asked: Asked, nodes: list[Node]) -> int:
-    """How many copies at a time: the usual array stays in the cache, and all of them in memory."""
-    sizes = sorted(prod(node.shape) for node in nodes) or [1]
-    return max(1, min(CACHE // (8 * sizes[len(sizes) // 2]), asked.memory // (8 * sum(sizes))))
+def by_rows(asked: Asked, tape: Tape, shape: tuple[int, ...]) -> HostArray:
+    """A tangent for the same entry of each row of the batch, where rows do not meet before the loss."""
+    rows, rest = shape[-2], (*shape[:-2], shape[-1])
+    found = np.zeros((prod(rest), rows))
+    for entries in chunks(asked, tape, np.arange(prod(rest))):
+        units = np.zeros((len(entries), prod(rest)))
+        units[np.arange(len(entries)), entries] = 1.0
+        every = np.broadcast_to(units.reshape(-1, *rest)[..., None, :], (len(entries), *shape))
+        seed = asked.backend.asarray(np.ascontiguousarray(every), "float64")
+        slopes = slopes_of(asked.backend, tape, seed, len(entries) * rows, apart=True)
+        found[entries] = slopes.reshape(-1, rows)
+        asked.advance(len(entries) * rows)
+    return np.moveaxis(found.reshape(*rest, rows), -1, -2)
 
 
-def recorded(asked: Asked, kind: str, room: int) -> tuple[Node, dict[str, Input]]:
-    """The tape of a subject's loss, every tensor being an input; made once."""
+def slopes_of(backend: Backend, tape: Tape, seed: Tangent, count: int, apart: bool = False) -> HostArray:
+    """What the tape makes of tangents of its input, on the host."""
+    out = tape.replay(backend.xp, seed, apart) if tape.nodes else None
+    return np.zeros(count) if out is None else backend.to_numpy(out)
+
+
+def chunks(asked: Asked, tape: Tape, order: HostArray) -> Iterator[HostArray]:
+    """So many entries at a time that the usual array of tangents stays in the cache, and all of them in memory."""
+    sizes = sorted(prod(node.shape) for node in tape.nodes) or [1]
+    copies = max(1, min(CACHE // (8 * sizes[len(sizes) // 2]), asked.memory // (8 * sum(sizes))))
+    return (order[first : first + copies] for first in range(0, len(order), copies))
+
+
+def recorded(asked: Asked, kind: str, room: int) -> dict[str, Tape]:
+    """The tape from each tensor of a subject to its loss; the forward runs once for all of them."""
     if ("tape", kind) not in asked.memo:
         space = DualSpace(asked.backend.xp, room)
-        where = Arithmetic(asked.backend, space)
         pairs = {n: space.variable(asked.backend.asarray(v, "float64")) for n, v in asked.subject.tensors.items()}
-        loss: Any = asked.subject.loss(where)({name: operand for name, (operand, _) in pairs.items()})
+        loss: Any = asked.subject.loss(Arithmetic(asked.backend, space))(
+            {n: operand for n, (operand, _) in pairs.items()}
+        )
         if not isinstance(loss, Dual):
             raise UserError(
                 f"tangents need a forward of array functions; the loss came back {type(loss).__name__}: something on "
@@ -79,7 +96,8 @@ def recorded(asked: Asked, kind: str, room: int) -> tuple[Node, dict[str, Input]
             )
         if loss.shape:
             raise UserError(f"the loss must be one number; got shape {loss.shape}")
-        node = loss.node if loss.terms else Input(())
-        asked.memo["tape", kind] = node, {name: place for name, (_, place) in pairs.items()}
-    found: tuple[Node, dict[str, Input]] = asked.memo["tape", kind]
+        asked.memo["tape", kind] = {
+            n: tape(loss.node, place) if loss.terms else Tape(()) for n, (_, place) in pairs.items()
+        }
+    found: dict[str, Tape] = asked.memo["tape", kind]
     return found

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from math import prod
 from typing import Any
 
-from array_api_compat import is_array_api_obj
+from array_api_compat import device, is_array_api_obj
 
 from rnnbp.checking.operands import Operand, Space, bare
 from rnnbp.checking.rules import ELEMENTWISE
+from rnnbp.checking.tangents.nodes import Input, Item, LeftProduct, Moved, Node, Product, Reshaped
 from rnnbp.checking.tangents.sums import Contraction, Matrix, Sum, Term, is_one
-from rnnbp.checking.tangents.tape import Input, Item, LeftProduct, Moved, Node, Product, Reshaped
 from rnnbp.numerics import Array, Namespace
 
 MOST_TERMS = 8  # a longer sum is made into an array before a function that is not linear takes it
@@ -31,8 +32,7 @@ class Dual(Operand):
         """The tangent as one node; from now on the sum is that node."""
         if len(self.terms) == 1:
             (only,) = self.terms
-            width = only.node.shape[-1] if only.node.shape else 0
-            if is_one(only.factor) and only.node.shape == self.shape and (only.low, only.high) == (0, width):
+            if is_one(only.factor) and only.node.shape == self.shape and only.whole:
                 return only.node
         node = Sum(self.shape, self.space.fused(self.terms, self.shape))
         self.terms = (whole(node),)
@@ -113,6 +113,8 @@ class DualSpace(Space):
         return Dual(self, value, x.terms)
 
     def _getitem(self, value: Array, x: Dual, key: Any) -> Dual:
+        if tuple(value.shape) == x.shape and all(k is Ellipsis or is_forward(k) for k in flat([key])):
+            return Dual(self, value, x.terms)  # all of it
         columns = last_columns(key, x.shape)
         if columns is None or any(not sliceable(t, x.shape) for t in x.terms):
             return Dual(self, value, (whole(Item(tuple(value.shape), x.node, key)),))
@@ -144,28 +146,13 @@ class DualSpace(Space):
         axes = behind(x.ndim, axis)
         return self._moved(value, lambda t: self.base.flip(t, axis=axes), x)
 
-    def _together(self, value: Array, xs: Any, join: Callable[[list[Array]], Array]) -> Dual:
-        """Several arrays as one: those without a tangent get zeros of the right number of copies."""
-        active = [k for k, x in enumerate(xs) if isinstance(x, Dual) and x.terms]
-
-        def call(*tangents: Array) -> Array:
-            copies = tangents[0].shape[0]
-            blank = [self.base.zeros_like(self.base.broadcast_to(bare(x)[None, ...], (copies, *x.shape))) for x in xs]
-            for k, tangent in zip(active, tangents, strict=True):
-                blank[k] = tangent
-            return join(blank)
-
-        return self._moved(value, call, *(xs[k] for k in active))
-
     def _concat(self, value: Array, xs: Any, *, axis: int | None = 0) -> Dual:
         if axis is None:
             return self._concat(value, [self.reshape(x, (-1,)) for x in xs], axis=0)
-        axis = axis % value.ndim + 1
-        return self._together(value, xs, lambda parts: self.base.concat(parts, axis=axis))
+        return Dual(self, value, (whole(Joined(self.base, value, xs, axis % value.ndim, stacked=False)),))
 
     def _stack(self, value: Array, xs: Any, *, axis: int = 0) -> Dual:
-        axis = axis % value.ndim + 1
-        return self._together(value, xs, lambda parts: self.base.stack(parts, axis=axis))
+        return Dual(self, value, (whole(Joined(self.base, value, xs, axis % value.ndim, stacked=True)),))
 
     def _sum(self, value: Array, x: Dual, *, axis: Any = None, keepdims: bool = False, **_: Any) -> Dual:
         axes = behind(x.ndim, axis)
@@ -173,7 +160,8 @@ class DualSpace(Space):
             return self._moved(value, lambda t: self.base.sum(t, axis=axes, keepdims=keepdims), x)
         ones = self.base.ones_like(x.value)
         terms = x.terms if all(sliceable(t, x.shape) for t in x.terms) else (whole(x.node),)
-        return Dual(self, value, (whole(Contraction([t._replace(factor=ones * t.factor) for t in terms])),))
+        parts = [part for t in terms for part in apart(t._replace(factor=ones * t.factor))]
+        return Dual(self, value, (whole(Contraction(parts)),))
 
     def _mean(self, value: Array, x: Dual, *, axis: Any = None, keepdims: bool = False) -> Dual:
         found: Dual = self.sum(x, axis=axis, keepdims=keepdims) * (prod(value.shape) / prod(x.shape))
@@ -207,6 +195,44 @@ class DualSpace(Space):
         return Dual(self, value, tuple(terms))
 
 
+class Joined(Moved):
+    """Several arrays put together along an axis, as new entries of it or one behind the other."""
+
+    def __init__(self, xp: Namespace, value: Array, xs: Any, axis: int, stacked: bool) -> None:
+        self.axis, self.stacked, self.xs = axis, stacked, [x if isinstance(x, Dual) else None for x in xs]
+        self.starts = list(accumulate((1 if stacked else x.shape[axis] for x in xs), initial=0))
+        self.active = [k for k, x in enumerate(self.xs) if x is not None and x.terms]
+
+        def call(*tangents: Array) -> Array:
+            like = {"dtype": tangents[0].dtype, "device": device(tangents[0])}
+            parts = dict(zip(self.active, tangents, strict=True))
+            every = [
+                parts[k] if k in parts else xp.zeros((len(tangents[0]), *x.shape), **like) for k, x in enumerate(xs)
+            ]
+            return (xp.stack if stacked else xp.concat)(every, axis=axis + 1)
+
+        super().__init__(tuple(value.shape), call, *(xs[k].node for k in self.active))
+
+    def split(self, factor: Array) -> list[Term]:
+        """Factor ∘ this tangent as terms of what was put together."""
+        terms: list[Term] = []
+        for k in self.active:
+            start, stop = self.starts[k : k + 2]
+            own = factor[(slice(None),) * self.axis + (start if self.stacked else slice(start, stop), ...)]
+            x = self.xs[k]
+            assert x is not None
+            kept = x.terms if all(sliceable(t, x.shape) for t in x.terms) else (whole(x.node),)
+            terms += [t._replace(factor=own * t.factor) for t in kept]
+        return terms
+
+
+def apart(term: Term) -> list[Term]:
+    """A term that is to be summed over, the arrays of a stack each by itself: they need not be put together."""
+    if isinstance(term.node, Joined) and term.whole:
+        return [part for own in term.node.split(term.factor) for part in apart(own)]
+    return [term]
+
+
 def flat(args: Any) -> list[Any]:
     """The arguments, those in lists too."""
     return [x for arg in args for x in (flat(arg) if isinstance(arg, (list, tuple)) else [arg])]
@@ -226,6 +252,11 @@ def wide(factor: Any) -> bool:
 def sliceable(term: Term, shape: tuple[int, ...]) -> bool:
     """Whether the columns of a term are those of the operand: none is broadcast."""
     return bool(term.node.shape) and bool(shape) and term.high - term.low == shape[-1]
+
+
+def is_forward(key: Any) -> bool:
+    """Whether an index is a slice from the front."""
+    return isinstance(key, slice) and (key.step is None or key.step > 0)
 
 
 def last_columns(key: Any, shape: tuple[int, ...]) -> tuple[int, int] | None:

@@ -7,10 +7,9 @@ from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from rnnbp.backends import Backend
-from rnnbp.numerics import Array, HostArray, zeros
+from rnnbp.numerics import Array, HostArray, Namespace, zeros
 
 Shape: TypeAlias = tuple[int, ...]
 Tangent: TypeAlias = Any  # None for zero, an array (K, *shape) or one that broadcasts to it, Units or Columns
@@ -44,11 +43,12 @@ class Units:
 
     def after(self, a: Array) -> Columns:
         """A @ units, (..., M, R) @ (R, N): column i_k of A, standing at column j_k."""
-        rows, flags, start = self._rows_and_flags
-        xp = array_namespace(a)
-        picked = xp.take(a, rows, axis=-1)  # (..., M, K)
-        picked = xp.permute_dims(picked, (a.ndim - 1, *range(a.ndim - 1)))[..., None]
-        return Columns(picked * xp.reshape(flags, (-1, *[1] * (a.ndim - 1), flags.shape[-1])), start, self.shape[-1])
+        xp, (rows, flags, start) = self.backend.xp, self._rows_and_flags
+        picked = xp.permute_dims(xp.take(a, rows, axis=-1), (a.ndim - 1, *range(a.ndim - 1)))[
+            ..., None
+        ]  # (K, ..., M, 1)
+        flags = xp.reshape(flags, (-1, *[1] * (a.ndim - 1), flags.shape[-1]))
+        return Columns(xp, picked * flags, start, self.shape[-1])
 
     @cached_property
     def _rows_and_flags(self) -> tuple[Array, Array, int]:
@@ -63,52 +63,55 @@ class Units:
 class Columns:
     """A tangent (K, ..., N) that is zero outside the columns start … start + w − 1: part (K, ..., w)."""
 
-    def __init__(self, part: Array, start: int, size: int) -> None:
-        self.part, self.start, self.size = part, start, size
-
-    @property
-    def stop(self) -> int:
-        """The column behind the last one."""
-        stop: int = self.start + self.part.shape[-1]
-        return stop
+    def __init__(self, xp: Namespace, part: Array, start: int, size: int) -> None:
+        self.xp, self.part, self.start, self.size = xp, part, start, size
+        self.stop: int = start + part.shape[-1]
 
     @property
     def dense(self) -> Array:
         """The same as an array (K, ..., N)."""
-        xp = array_namespace(self.part)
-        blank = [zeros(xp, (*self.part.shape[:-1], n), self.part) for n in (self.start, self.size - self.stop)]
-        return xp.concat([blank[0], self.part, blank[1]], axis=-1)
+        blank = [zeros(self.xp, (*self.part.shape[:-1], n), self.part) for n in (self.start, self.size - self.stop)]
+        return self.xp.concat([blank[0], self.part, blank[1]], axis=-1)
+
+    def _with(self, part: Array) -> Columns:
+        return Columns(self.xp, part, self.start, self.size)
 
     def spread(self, shape: Shape) -> Columns:
         """Leading axes broadcast to those of a value of that shape."""
         wide = (self.part.shape[0], *shape[:-1], self.part.shape[-1])
         if tuple(self.part.shape) == wide:
             return self
-        return Columns(
-            array_namespace(self.part).broadcast_to(lined_up(self.part, len(shape)), wide), self.start, self.size
-        )
+        return self._with(self.xp.broadcast_to(lined_up(self.xp, self.part, len(shape)), wide))
 
     def reshape(self, shape: Shape) -> Tangent:
         """Leading axes in another shape; a last axis that changes makes it dense."""
-        xp = array_namespace(self.part)
         if shape[-1:] != (self.size,):
-            return xp.reshape(self.dense, (self.part.shape[0], *shape))
-        part = xp.reshape(self.part, (self.part.shape[0], *shape[:-1], self.part.shape[-1]))
-        return Columns(part, self.start, self.size)
+            return self.xp.reshape(self.dense, (self.part.shape[0], *shape))
+        return self._with(self.xp.reshape(self.part, (self.part.shape[0], *shape[:-1], self.part.shape[-1])))
 
     def getitem(self, key: Any) -> Tangent:
         """The part that basic indexing of leading axes takes; other keys make it dense."""
-        whole = isinstance(key, tuple) and key[-1:] == (slice(None),) and None not in key
-        if whole and (... in key or len(key) == self.part.ndim - 1):
-            return Columns(self.part[(slice(None), *key)], self.start, self.size)
-        return self.dense[shifted(key)]
+        return self._with(self.part[shifted(key)]) if keeps_last(key, self.part.ndim - 1) else self.dense[shifted(key)]
 
     def within(self, low: int, high: int) -> Columns | None:
         """The columns low … high − 1 of the tangent."""
         first, last = max(low, self.start), min(high, self.stop)
         if first >= last:
             return None
-        return Columns(self.part[..., first - self.start : last - self.start], first - low, high - low)
+        part = self.part[..., first - self.start : last - self.start]
+        return Columns(self.xp, part, first - low, high - low)
+
+    def times(self, factor: Any) -> Columns:
+        """Multiplied by a number, or by an array that broadcasts with values."""
+        ndim = getattr(factor, "ndim", 0)
+        if ndim and factor.shape[-1] != 1:
+            factor = factor[..., self.start : self.stop]
+        return self._with(lined_up(self.xp, self.part, ndim) * factor)
+
+
+def keeps_last(key: Any, ndim: int) -> bool:
+    """Whether an index takes the whole last axis of an array, and leaves it the last."""
+    return isinstance(key, tuple) and key[-1:] == (slice(None),) and (... in key or len(key) - key.count(None) == ndim)
 
 
 def shifted(key: Any) -> tuple[Any, ...]:
@@ -116,18 +119,14 @@ def shifted(key: Any) -> tuple[Any, ...]:
     return (slice(None), *key) if isinstance(key, tuple) else (slice(None), key)
 
 
-def lined_up(tangent: Array, ndim: int) -> Array:
+def lined_up(xp: Namespace, tangent: Array, ndim: int) -> Array:
     """A dense tangent of a value with fewer axes, made to broadcast with values of `ndim` axes."""
-    copies, *shape = tangent.shape
-    if len(shape) >= ndim:
-        return tangent
-    return array_namespace(tangent).reshape(tangent, (copies, *[1] * (ndim - len(shape)), *shape))
+    short = 1 + ndim - tangent.ndim
+    return tangent if short <= 0 else xp.reshape(tangent, (tangent.shape[0], *[1] * short, *tangent.shape[1:]))
 
 
-def full(tangent: Tangent, shape: Shape) -> Array:
+def full(xp: Namespace, tangent: Tangent, shape: Shape) -> Array:
     """A tangent that is not zero as an array (K, *shape)."""
     array = tangent.dense if isinstance(tangent, (Units, Columns)) else tangent
     wide = (array.shape[0], *shape)
-    return (
-        array if tuple(array.shape) == wide else array_namespace(array).broadcast_to(lined_up(array, len(shape)), wide)
-    )
+    return array if tuple(array.shape) == wide else xp.broadcast_to(lined_up(xp, array, len(shape)), wide)

@@ -1,143 +1,94 @@
-"""A forward as linear maps between tangents: what is left of it once its values are known.
-
-A node is the tangent of one array of the forward, made by `push` from those of its parents.
-"""
+"""The nodes by which a loss depends on one input, in order, and how tangents go through them."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from array_api_compat import array_namespace, device
+import numpy as np
 
-from rnnbp.checking.tangents.sparse import Columns, Shape, Tangent, Units, full, lined_up, shifted
-from rnnbp.numerics import Array
-
-
-class Node(ABC):
-    """The tangent of an array of that shape, a linear function of its parents'."""
-
-    def __init__(self, shape: Shape, *parents: Node) -> None:
-        self.shape, self.parents = tuple(shape), parents
-
-    @abstractmethod
-    def push(self, tangents: list[Tangent]) -> Tangent:
-        """The tangent, from those of the parents, of which one at least is not zero."""
+from rnnbp.checking.tangents.nodes import Input, Item, Node, Product, Reshaped
+from rnnbp.checking.tangents.sparse import Tangent, keeps_last
+from rnnbp.checking.tangents.sums import Contraction, Sum
+from rnnbp.numerics import HostArray, Namespace
 
 
-class Input(Node):
-    """What is differentiated by: its tangent is given."""
+@dataclass(frozen=True)
+class Tape:
+    """Nodes from the input to the loss, each behind its parents; none if the loss does not depend on the input."""
 
-    def push(self, tangents: list[Tangent]) -> Tangent:
-        raise TypeError(f"the tangent of an input is given; got {tangents}")
+    nodes: Sequence[Node]
 
+    @cached_property
+    def last_used(self) -> list[list[Node]]:
+        """For each node, the parents that no later node needs."""
+        last = {parent: k for k, node in enumerate(self.nodes) for parent in node.parents}
+        return [[p for p in dict.fromkeys(node.parents) if last[p] == k] for k, node in enumerate(self.nodes)]
 
-class Product(Node):
-    """X w, with w (..., R, N) known; one GEMM for all copies where w is a plain matrix."""
-
-    def __init__(self, shape: Shape, x: Node, w: Array) -> None:
-        super().__init__(shape, x)
-        self.w = w
-
-    def push(self, tangents: list[Tangent]) -> Tangent:
-        return rows_times(full(tangents[0], self.parents[0].shape), self.w)
-
-
-class LeftProduct(Node):
-    """A w, with a (..., M, R) known; a unit of w picks one column of a, and no matrices are multiplied."""
-
-    def __init__(self, shape: Shape, a: Array, w: Node) -> None:
-        super().__init__(shape, w)
-        self.a = a
-
-    def push(self, tangents: list[Tangent]) -> Tangent:
-        (w,) = tangents
-        if isinstance(w, Units) and len(w.shape) == 2:
-            return w.after(self.a)
-        return array_namespace(self.a).matmul(self.a, lined_up(full(w, self.parents[0].shape), self.a.ndim))
-
-
-class Reshaped(Node):
-    """The same entries in another shape."""
-
-    def push(self, tangents: list[Tangent]) -> Tangent:
-        (x,), shape = tangents, self.parents[0].shape
-        if isinstance(x, Units):
-            return x.reshape(self.shape)
-        if isinstance(x, Columns):
-            return x.spread(shape).reshape(self.shape)
-        x = full(x, shape)
-        return array_namespace(x).reshape(x, (x.shape[0], *self.shape))
-
-
-class Item(Node):
-    """What indexing takes."""
-
-    def __init__(self, shape: Shape, x: Node, key: Any) -> None:
-        super().__init__(shape, x)
-        self.key = key
-
-    def push(self, tangents: list[Tangent]) -> Tangent:
-        (x,), shape = tangents, self.parents[0].shape
-        if isinstance(x, Units):
-            return x.getitem(self.key)
-        if isinstance(x, Columns):
-            return x.spread(shape).getitem(self.key)
-        return full(x, shape)[shifted(self.key)]
-
-
-class Moved(Node):
-    """Entries moved, copied or added up by `call`, which takes the tangents of all parents as arrays."""
-
-    def __init__(self, shape: Shape, call: Callable[..., Array], *parents: Node) -> None:
-        super().__init__(shape, *parents)
-        self.call = call
-
-    def push(self, tangents: list[Tangent]) -> Tangent:
-        known = [None if t is None else full(t, p.shape) for t, p in zip(tangents, self.parents, strict=True)]
-        some = next(t for t in known if t is not None)
-        xp, copies = array_namespace(some), some.shape[0]
-        blank = {"dtype": some.dtype, "device": device(some)}
-        pairs = zip(known, self.parents, strict=True)
-        return self.call(*(xp.zeros((copies, *p.shape), **blank) if t is None else t for t, p in pairs))
-
-
-def rows_times(x: Array, w: Array) -> Array:
-    """X w for x (K, ..., M, R): one GEMM if w is (R, N); for w (..., M, R, N), a matrix of its own for each row."""
-    xp = array_namespace(x)
-    if w.ndim == 2:
-        return xp.reshape(xp.matmul(xp.reshape(x, (-1, x.shape[-1])), w), (*x.shape[:-1], w.shape[-1]))
-    return xp.matmul(lined_up(x, w.ndim), w)
-
-
-def replay(tape: Sequence[Node], seeds: Mapping[Node, Tangent]) -> Tangent:
-    """The tangent of the last node of a tape, in which every node stands behind its parents."""
-    last_use = {parent: k for k, node in enumerate(tape) for parent in node.parents}
-    known: dict[Node, Tangent] = dict(seeds)
-    for k, node in enumerate(tape):
-        if node in known:
-            continue
-        tangents = [known.get(parent) for parent in node.parents]
-        known[node] = None if all(t is None for t in tangents) else node.push(tangents)
-        for parent in node.parents:
-            if last_use[parent] == k:
+    def replay(self, xp: Namespace, seed: Tangent, apart: bool = False) -> Tangent:
+        """The tangent of the loss, (K,), for that of the input; with `apart`, of each row by itself: (K rows,)."""
+        known: dict[Node, Tangent] = {self.nodes[0]: seed}
+        for node, done in zip(self.nodes, self.last_used, strict=True):
+            if node is self.nodes[0]:
+                continue
+            tangents = [known.get(parent) for parent in node.parents]
+            if all(t is None for t in tangents):
+                continue
+            push = node.push_apart if apart and isinstance(node, Contraction) else node.push
+            known[node] = push(xp, *tangents)
+            for parent in done:
                 known.pop(parent, None)
-    return known[tape[-1]]
+        return known.get(self.nodes[-1])
+
+    @cached_property
+    def rows(self) -> int:
+        """How many rows of the last but one axis (the batch) go all the way beside each other; 1 if they meet.
+
+        Where they do not meet, one copy can carry a tangent for each of them, and each has its own sum in the loss.
+        """
+        first = self.nodes[0] if self.nodes else None
+        if first is None or len(first.shape) < 2:
+            return 1
+        rows = first.shape[-2]
+        row_of: dict[Node, HostArray] = {first: np.broadcast_to(np.arange(rows), first.shape[:-1])}
+        for node in self.nodes[1:]:
+            parents = [p for p in node.parents if p in row_of]
+            found = [rows_of for p in parents if (rows_of := _rows_of(node, p, row_of[p])) is not None]
+            if len(found) < len(parents) or any(not np.array_equal(f, found[0]) for f in found):
+                return 1
+            row_of[node] = found[0]
+        return rows
 
 
-def schedule(end: Node, inputs: Sequence[Node]) -> list[Node]:
-    """The nodes by which the end depends on the inputs, each behind its parents; empty if it does not."""
+def _rows_of(node: Node, parent: Node, rows: HostArray) -> HostArray | None:
+    """Which row of the input each row of a node comes from, if each comes from one; for the loss, an empty array."""
+    if not parent.shape:
+        return rows if isinstance(node, Sum) and not node.shape else None
+    if isinstance(node, (Sum, Product)):
+        return rows if node.shape[:-1] == parent.shape[:-1] else None
+    if isinstance(node, Reshaped):
+        return rows.reshape(node.shape[:-1]) if node.shape[-1:] == parent.shape[-1:] else None
+    if isinstance(node, Item):
+        return rows[node.key[:-1]] if keeps_last(node.key, len(parent.shape)) else None
+    if isinstance(node, Contraction):
+        fits = rows.ndim > 0 and np.array_equal(rows, np.broadcast_to(np.arange(rows.shape[-1]), rows.shape))
+        return np.empty(0) if fits else None
+    return None
+
+
+def tape(end: Node, first: Input) -> Tape:
+    """The nodes by which the end depends on an input."""
     depends: dict[Node, bool] = {}
     order: list[Node] = []
     stack: list[tuple[Node, bool]] = [(end, False)]
     while stack:
         node, ready = stack.pop()
         if ready:
-            depends[node] = node in inputs or any(depends[p] for p in node.parents)
+            depends[node] = node is first or any(depends[p] for p in node.parents)
             order += [node] if depends[node] else []
         elif node not in depends:
             depends[node] = False
             stack.append((node, True))
             stack += [(p, False) for p in node.parents if p not in depends]
-    return order if depends[end] else []
+    return Tape(tuple(order) if depends[end] else ())
