@@ -19,6 +19,7 @@ import rnnbp
 from rnnbp.checking import all_specs
 from rnnbp.testing import CHECKS, CellCheck, check_cell, parametrize_with_checks
 from rnnbp.testing.cases import LeftOut
+from rnnbp.unrolling import unroll
 
 ON_STRICT = ("device-carried", "standard-functions-only", "complex-safe")
 
@@ -83,6 +84,23 @@ def test_a_wrong_gradient_is_reported_in_full():
         check_cell(misbehaving("dU scaled by 1.001"), backend="numpy", checks=["gradients-by-complex-step"])
     message = str(error.value)
     assert "    worst: U[" in message and "FAIL" in message and "analytic" in message
+
+
+class Faster(type(rnnbp.backend("numpy"))):
+    """A backend whose scan is right, and takes every call."""
+
+    def scan(self, cell, params, xs, s0, **options):
+        if options["mask"] is not None:
+            xs = self.xp.where(options["mask"][..., None], xs, 0.0)
+        return unroll(self.xp, cell, params, xs, s0, **options)
+
+
+def test_a_cells_own_scan_is_checked_where_a_backend_has_a_faster_one():
+    cell = misbehaving("wrong without a mask")
+    CellCheck("gradients-unmasked", Faster())(cell)
+    with pytest.raises(AssertionError, match="of the portable scan plain is"):
+        CellCheck("fast-path-equals-loop", Faster())(cell)
+    check_cell("elman", backend=Faster())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rnnbp.checking.metric import compare
 from rnnbp.checking.problems import draw, tensor_names
 from rnnbp.checking.tolerances import tolerance
 from rnnbp.numerics import Array, HostArray
-from rnnbp.scanning import scan
+from rnnbp.scanning import reference, scan
 from rnnbp.truncation import Window
 from rnnbp.unrolling import unroll
 
@@ -45,11 +45,22 @@ class Case:
         data = self.data or None
         return scan(self.cell, self.params, self.xs, self.s0, data=data, backend=self.backend, **options)
 
+    def portable(self, **options: Any) -> Any:
+        """The same without the backend's scan: by the cell's own where there is one."""
+        return reference(*self._given, **self._usual | options)
+
     def loop(self, **options: Any) -> Any:
         """The same by the plain loop over time."""
-        usual = {"mask": None, "resets": None, "reverse": False, "record": False, "keep": True}
-        data = self.data or None
-        return unroll(self.backend.xp, self.cell, self.params, self.xs, self.s0, data=data, **usual | options)
+        return unroll(*self._given, **self._usual | options)
+
+    @property
+    def _given(self) -> tuple[Any, ...]:
+        return self.backend.xp, self.cell, self.params, self.xs, self.s0
+
+    @property
+    def _usual(self) -> dict[str, Any]:
+        flags = {"mask": None, "resets": None, "reverse": False, "record": False, "keep": True}
+        return {**flags, "data": self.data or None}
 
     def results(
         self, way: Callable[..., Any] | None = None, window: Window | None = None, **options: Any

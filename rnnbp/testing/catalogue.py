@@ -1,4 +1,7 @@
-"""The checks by name, as data."""
+"""The checks by name, as data.
+
+Whether a cell can be traced is not among them: nothing in rnnbp lowers cells yet.
+"""
 
 from __future__ import annotations
 

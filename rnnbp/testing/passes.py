@@ -38,15 +38,17 @@ def repeatable(cell: Cell, backend: Backend) -> str:
 
 
 def fast_path(cell: Cell, backend: Backend) -> str:
-    """The cell's own or the backend's scan equals the plain loop over `step`: values, gradients, windows."""
+    """The cell's own scan and the backend's equal the plain loop over `step`: values, gradients, windows."""
     q = case(cell, backend)
     windows = (None, Window(1, 2, 4), Window(2, 3, T))
 
     def faults() -> Iterator[str]:
         for what, options in _ways(backend):
             for window in windows if not options.get("reverse") else (None,):
-                found, wanted = (q.results(way, window, **options) for way in (q.scan, q.loop))
-                yield q.differ(found, wanted, f"of the scan {what}{f', {window}' if window else ''}")
+                wanted = q.results(q.loop, window, **options)
+                for path, way in (("scan", q.scan), ("portable scan", q.portable)):
+                    found = q.results(way, window, **options)
+                    yield q.differ(found, wanted, f"of the {path} {what}{f', {window}' if window else ''}")
 
     return _first(faults())
 
