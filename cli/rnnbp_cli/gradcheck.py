@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from rnnbp_cli.options import BackendOption, DeviceOption, JsonOption, SeedOption, fail, print_json
+from rnnbp_cli.options import BackendOption, DeviceOption, JsonOption, SeedOption, fail, print_json, say
+from rnnbp_cli.tables import progress_bar, show_report
 
-if TYPE_CHECKING:
-    from rnnbp.checking import Report
-
-PATIENCE = 2.0  # seconds without a progress bar
+# what is checked -> the words that it takes beside --backend, --device, --seed and --json
+SCOPE = {"method", "dtype", "truncation", "extent", "directions", "memory", "time-steps", "batch", "input", "hidden"}
+SCOPE |= {"against", "details", "report", "force"}
+TAKES = {
+    "cells": SCOPE | {"cells", "all", "cotangents", "lags"},
+    "--task": SCOPE | {"cells", "all", "task", "layers"},
+    "--procedure": {"cells", "task", "procedure", "method", "hidden"},
+    "--self-test": {"self-test"},
+}
 
 
 def gradcheck(
@@ -26,92 +30,162 @@ def gradcheck(
     task: Annotated[
         str | None, typer.Option(help="Check the model that learns this task, with its data and its loss: four-steps …")
     ] = None,
+    layers: Annotated[int | None, typer.Option(help="Cells on top of each other, with --task [default: 1]")] = None,
+    procedure: Annotated[
+        str | None,
+        typer.Option(help="With --task: how people perturb weights over time: scalar, per-step, one-step or all."),
+    ] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Check the checker: planted faults must be found and named.")
+    ] = False,
     backend: BackendOption = None,
     device: DeviceOption = None,
     dtype: Annotated[
-        str, typer.Option(help="Of the backward, float64 or float32; the reference is always in double precision.")
-    ] = "float64",
-    method: Annotated[str, typer.Option(help="complex-step (exact to rounding) or central (differences).")] = (
-        "complex-step"
-    ),
-    truncation: Annotated[str, typer.Option(help="full or tbptt:K1,K2: checked for what it claims.")] = "full",
-    time_steps: Annotated[int | None, typer.Option(help="Steps T (default: 5, or the task's)")] = None,
-    batch: Annotated[int | None, typer.Option(help="Sequences B (default: 3, or the task's)")] = None,
-    input: Annotated[int | None, typer.Option(help="Input size I (default: 4, or the task's)")] = None,
-    hidden: Annotated[int | None, typer.Option(help="Hidden size H (default: 6)")] = None,
+        str | None,
+        typer.Option(
+            help="Of the backward: float64 or float32; the reference is in double precision [default: float64]"
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="complex-step or tangent (exact to rounding), directional, five-point or central (differences), "
+            "autodiff (torch's or JAX's), rtrl, taylor or hessian [default: complex-step]"
+        ),
+    ] = None,
+    extent: Annotated[
+        str | None,
+        typer.Option(help="exhaustive, directional, or auto: directional beyond 2000 scalars [default: auto]"),
+    ] = None,
+    directions: Annotated[int | None, typer.Option(help="Random directions for each gate block [default: 3]")] = None,
+    cotangents: Annotated[
+        str | None,
+        typer.Option(
+            help="Where errors come in: all, last (output), state (last states), every in turn [default: all]"
+        ),
+    ] = None,
+    truncation: Annotated[
+        str | None, typer.Option(help="full or tbptt:K1,K2: checked for what it claims [default: full]")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Hold a truncated backward to its claim, or to the full gradient [default: claim]"),
+    ] = None,
+    lags: Annotated[bool, typer.Option("--lags", help="Show dL_t/dW_s for every step t and s.")] = False,
+    time_steps: Annotated[int | None, typer.Option(help="Steps T [default: 5, or the task's]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Sequences B [default: 3, or the task's]")] = None,
+    input: Annotated[int | None, typer.Option(help="Input size I [default: 4, or the task's]")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden size H [default: 6]")] = None,
+    memory: Annotated[int | None, typer.Option(help="MiB that perturbed copies may take [default: 64]")] = None,
     seed: SeedOption = None,
+    details: Annotated[bool, typer.Option("--details", help="Every tensor, where there are several cells.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the report as one page that needs nothing else.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --report replace a file.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Check every gradient that a cell's backward gives: parameters, inputs, initial states. Exit 0 pass, 1 fail."""
-    from rnnbp.backends import backend as find_backend
-    from rnnbp.checking import all_specs, builtin_specs, check_cells
+    named: dict[str, Any] = {
+        "cells": cells,
+        "all": all,
+        "task": task,
+        "layers": layers,
+        "procedure": procedure,
+        "self-test": self_test,
+    }
+    named |= {"dtype": dtype, "method": method, "extent": extent, "directions": directions, "cotangents": cotangents}
+    named |= {"truncation": truncation, "against": against, "lags": lags, "time-steps": time_steps, "batch": batch}
+    named |= {"input": input, "hidden": hidden, "memory": memory, "details": details, "report": report, "force": force}
+    words: dict[str, Any] = {word: value for word, value in named.items() if value is not None and value is not False}
+    kind = "--self-test" if self_test else "--procedure" if procedure else "--task" if task else "cells"
+    refuse(words, kind)
+    if report is not None:
+        refuse_path(report, force)
+    if memory is not None:
+        words["memory"] = memory * 2**20
 
-    if all and cells:
-        fail("--all checks every cell; got cells by name too: leave one of them out")
-    sizes = {"time_steps": time_steps, "batch": batch, "input_size": input, "hidden_size": hidden}
+    from rnnbp.backends import backend as find_backend
+
+    chosen = find_backend(backend, device)
     with progress_bar() as progress:
-        report = check_cells(
-            cells or (all_specs() if all else builtin_specs()),
-            task=task,
-            tolerant=all,
-            backend=find_backend(backend, device),
-            dtype=dtype,
-            method=method,
-            truncation=truncation,
-            seed=seed or 0,
-            progress=progress,
-            **{name: size for name, size in sizes.items() if size is not None},
+        found = {"--self-test": test_itself, "--procedure": show_procedures}.get(kind, check)(
+            words, chosen, seed or 0, progress
         )
     if json:
-        print_json(report.to_json())
+        print_json(found.to_json())
+    elif hasattr(found, "checks"):
+        show_report(found, brief=len({check.cell for check in found.checks}) > 1 and not details)
     else:
-        show(report)
-    raise typer.Exit(0 if report.passed else 1)
+        print(found)
+    if report is not None:
+        write_page(report, found)
+    raise typer.Exit(0 if found.passed else 1)
 
 
-def show(report: Report) -> None:
-    """The table, what failed beyond numbers, the verdict and the worst entry."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from rnnbp.checking.report import HEAD
-
-    table = Table(*HEAD, title=escape(report.title), title_justify="left")
-    before = None
-    for check in report.checks:
-        *texts, verdict = map(escape, check.row)
-        if before not in (None, check.cell):
-            table.add_section()
-        before = check.cell
-        table.add_row(*texts, f"[{'green' if check.passed else 'bold red'}]{verdict}[/]")
-    console = Console(emoji=False)  # a spec may look like :emoji: codes
-    console.print(table)
-    for line in [*report.notes, *report.summary.splitlines()]:
-        console.print(escape(line), style=None if report.passed else "red", highlight=False, soft_wrap=True)
+def refuse(words: dict[str, Any], kind: str) -> None:
+    """What is given must be taken."""
+    if "all" in words and "cells" in words:
+        fail("--all checks every cell; got cells by name too: leave one of them out")
+    if kind == "--procedure" and "task" not in words:
+        fail("--procedure shows the model of a task; got no task: say --task four-steps")
+    if "force" in words and "report" not in words:
+        fail("--force lets --report replace a file; got no --report: leave it out")
+    for word in words:
+        if word not in TAKES[kind]:
+            what = "a check of cells" if kind == "cells" else kind
+            given = "cells by name" if word == "cells" else f"--{word}"
+            fail(f"{what} does not take {given}: leave it out" + (", or say --task" if word == "layers" else ""))
 
 
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for what takes longer than `PATIENCE`, one for each cell."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
+def refuse_path(path: Path, force: bool) -> None:
+    """A page goes into a folder that is there, and replaces nothing unasked."""
+    if not path.parent.is_dir():
+        fail(f"--report needs a folder that exists; got {path.parent}: make it first")
+    if path.is_dir() or (path.exists() and not force):
+        fail(f"--report replaces no file; {path} is there: name another, or say --force")
 
-    console = Console(stderr=True, emoji=False)
-    bar = Progress(console=console, transient=True)
-    tasks: dict[str, Any] = {}
-    begin = time.monotonic()
 
-    def report(name: str, done: int, total: int) -> None:
-        if name not in tasks:
-            tasks[name] = bar.add_task(escape(name), total=total)
-        bar.update(tasks[name], completed=done, visible=done < total)
-        if time.monotonic() - begin > PATIENCE and console.is_terminal and not bar.live.is_started:
-            bar.start()
+def check(words: dict[str, Any], backend: Any, seed: int, progress: Any) -> Any:
+    """The report of cells, or of the models of a task."""
+    from rnnbp.checking import all_specs, builtin_specs, check_cells
 
-    try:
-        yield report
-    finally:
-        if bar.live.is_started:
-            bar.stop()
+    renamed = {"time-steps": "time_steps", "input": "input_size", "hidden": "hidden_size"}
+    own = {"cells", "all", "details", "report", "force"}
+    options = {renamed.get(word, word): value for word, value in words.items() if word not in own}
+    everything = "all" in words
+    specs = words.get("cells") or (all_specs() if everything else builtin_specs())
+    return check_cells(specs, tolerant=everything, backend=backend, seed=seed, progress=progress, **options)
+
+
+def test_itself(words: dict[str, Any], backend: Any, seed: int, progress: Any) -> Any:
+    """The self-test of the checker."""
+    del words
+    from rnnbp.checking.selftest import self_test
+
+    return self_test(backend=backend, seed=seed, progress=progress)
+
+
+def show_procedures(words: dict[str, Any], backend: Any, seed: int, progress: Any) -> Any:
+    """The procedures for numeric gradients over time."""
+    del progress
+    from rnnbp.checking.procedures import compare_procedures
+
+    cells = words.get("cells", ["lstm"])
+    if len(cells) > 1:
+        fail(f"--procedure shows one cell; got {', '.join(cells)}")
+    options = {"hidden_size": words["hidden"]} if "hidden" in words else {}
+    options |= {"method": words["method"]} if "method" in words else {}
+    return compare_procedures(
+        words["task"], cells[0], procedure=words["procedure"], backend=backend, seed=seed, **options
+    )
+
+
+def write_page(path: Path, found: Any) -> None:
+    """The report as a page, written whole or not at all."""
+    from rnnbp.checking.page import page
+
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(page(found), encoding="utf-8")
+    beside.replace(path)
+    say(f"report {path}")

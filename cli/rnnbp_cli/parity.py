@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnnbp_cli.gradcheck import progress_bar
 from rnnbp_cli.options import JsonOption, SeedOption, fail, print_json
+from rnnbp_cli.tables import progress_bar
 
 if TYPE_CHECKING:
     from rnnbp.checking import ParityReport

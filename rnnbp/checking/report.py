@@ -10,6 +10,7 @@ from math import inf, isfinite, isnan
 from typing import Any, ClassVar
 
 HEAD = ("cell", "tensor", "shape", "error", "tolerance", "verdict")
+BRIEF_HEAD = ("cell", "tensors", "worst", "error", "tolerance", "verdict")
 
 
 class Finding(ABC):
@@ -72,6 +73,12 @@ class Check:
         return inf if isnan(self.error) else self.error / self.tolerance
 
     @property
+    def gate(self) -> str:
+        """The gate whose block of the tensor holds the worst entry; empty where no gates lie side by side."""
+        names = tuple(self.blocks)
+        return names[self.index[-1] * len(names) // self.shape[-1]] if names and self.index else ""
+
+    @property
     def row(self) -> tuple[str, ...]:
         """The texts for `HEAD`."""
         shape = "×".join(map(str, self.shape)) or "–"
@@ -81,7 +88,10 @@ class Check:
 
     def __str__(self) -> str:
         entry = f"[{', '.join(map(str, self.index))}]" if self.index else ""
-        said = f"{self.tensor}{entry} of {self.cell}: error {self.error:.2e}, tolerance {self.tolerance:.0e}"
+        gate, level = f" (gate {self.gate})" if self.gate else "", "" if self.level == "sequence" else f", {self.level}"
+        said = (
+            f"{self.tensor}{entry}{gate} of {self.cell}{level}: error {self.error:.2e}, tolerance {self.tolerance:.0e}"
+        )
         if self.analytic is not None and self.numeric is not None:
             said += f"; analytic {self.analytic:.10g}, numeric {self.numeric:.10g}"
         if self.elementwise is not None and isfinite(self.elementwise):
@@ -119,6 +129,19 @@ class Report:
     def worst(self) -> Check | None:
         """The check with the largest error in units of its tolerance."""
         return max(self.checks, key=lambda check: check.badness, default=None)
+
+    @property
+    def brief_rows(self) -> tuple[tuple[str, ...], ...]:
+        """The texts for `BRIEF_HEAD`, one row for each cell: its worst tensor, and whether all of it passed."""
+        rows = []
+        for cell in dict.fromkeys(check.cell for check in self.checks):
+            own = [check for check in self.checks if check.cell == cell]
+            good = [check for check in own if check.passed]
+            *texts, _ = max(own, key=lambda check: check.badness).row
+            found = all(f.passed for f in self.findings if getattr(f, "cell", None) == cell)
+            verdict = "pass" if len(good) == len(own) and found else "FAIL"
+            rows.append((cell, f"{len(good)}/{len(own)}", texts[1], *texts[3:], verdict))
+        return tuple(rows)
 
     @property
     def title(self) -> str:

@@ -1,0 +1,79 @@
+"""What checks found, as tables in a terminal, and a bar while they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rnnbp.checking import Report
+
+PATIENCE = 2.0  # seconds without a progress bar
+
+
+def show_report(report: Report, *, brief: bool) -> None:
+    """The table, what was found beside it, the verdict and the worst entry. `brief`: one line for each cell."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rnnbp.checking.report import BRIEF_HEAD, HEAD
+
+    table = Table(title=escape(report.title), title_justify="left")
+    for head in BRIEF_HEAD if brief else HEAD:
+        table.add_column(head, overflow="fold")
+    before = None
+    for row in report.brief_rows if brief else [check.row for check in report.checks]:
+        *texts, verdict = map(escape, row)
+        if not brief and before not in (None, row[0]):
+            table.add_section()
+        before = row[0]
+        table.add_row(*texts, f"[{'green' if verdict == 'pass' else 'bold red'}]{verdict}[/]")
+    console = Console(emoji=False)  # a spec may look like :emoji: codes
+    console.print(table)
+    for finding in report.findings:
+        if not (brief and finding.passed and finding.kind in QUIET):
+            say_all(console, str(finding), good=finding.passed)
+    for line in [*report.notes, *report.summary.splitlines()]:
+        say_all(console, line, good=report.passed)
+
+
+# findings that are not worth a line for each of many cells
+QUIET = ("properties", "kinks", "directions")
+
+
+def say_all(console: Console, text: str, *, good: bool) -> None:
+    """Lines as they are, red where they tell of a failure."""
+    from rich.markup import escape
+
+    console.print(escape(text), style=None if good else "red", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for what takes longer than `PATIENCE`, one for each cell."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    console = Console(stderr=True, emoji=False)
+    bar = Progress(console=console, transient=True)
+    tasks: dict[str, Any] = {}
+    begin = time.monotonic()
+
+    def report(name: str, done: int, total: int) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(escape(name), total=total)
+        bar.update(tasks[name], completed=done, visible=done < total)
+        if time.monotonic() - begin > PATIENCE and console.is_terminal and not bar.live.is_started:
+            bar.start()
+
+    try:
+        yield report
+    finally:
+        if bar.live.is_started:
+            bar.stop()
