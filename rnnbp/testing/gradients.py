@@ -9,15 +9,17 @@ from rnnbp.cellbase import Cell
 from rnnbp.checking.cells import gradcheck
 
 
-def _said(cell: Cell, **options: Any) -> str:
-    """The report of a check that failed, in full: the table, what is wrong by name, and the worst entry."""
+def _said(cell: Cell, full: bool = False, **options: Any) -> str:
+    """The report of a check that failed: the diagnosis and the worst entry, or all of it with the table of tensors."""
     report = gradcheck(cell, properties=False, **options)  # the properties are checks of their own
-    return "" if report.passed else str(report)
+    diagnosis = [str(finding) for finding in report.findings if finding.kind == "diagnosis"]
+    short = "\n".join([report.title, *diagnosis, *report.notes, report.summary])
+    return "" if report.passed else str(report) if full else short
 
 
 def complex_step(cell: Cell, backend: Backend) -> str:
     """Every gradient is the derivative of the forward, by complex steps: exact to rounding."""
-    return _said(cell, backend=backend)
+    return _said(cell, full=True, backend=backend)
 
 
 def tangent(cell: Cell, backend: Backend) -> str:
