@@ -57,8 +57,9 @@ class Distance(Finding):
         if far is None or self.tensors[far].difference == 0:
             return "held to the full derivative: this truncation cuts nothing, the two are the same"
         return (
-            f"held to the full derivative, which a truncated backward does not claim: {self.truncation} throws away\n"
-            f"the errors that flow on beyond its windows, {self.tensors[far].difference:.0%} of the gradient of {far}"
+            f"held to the full derivative, which a truncated backward does not claim:\n"
+            f"{self.truncation} throws away the errors that flow on beyond its windows; without them\n"
+            f"the gradient of {far} is off by {self.tensors[far].difference:.0%}, that of the others by less"
         )
 
     def __str__(self) -> str:

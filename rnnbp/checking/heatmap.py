@@ -42,7 +42,7 @@ def text(
     axes: tuple[str, str] = ("t", "s"),
     width: int = 80,
 ) -> list[str]:
-    """Lines of at most `width` characters, the last one being the legend.
+    """Lines of at most `width` characters: the columns' labels, the rows, the legend.
 
     values (R, C); `wrong` marks entries with an exclamation mark; `axes` names rows and columns. A table that is too
     wide or too tall is pooled: a place then shows the largest of its entries, and is marked if any is.
@@ -58,7 +58,7 @@ def text(
     for label, entries, flags in zip(rows, shown, marks, strict=True):
         places = "".join(_place(v, bool(m), least, cell) for v, m in zip(entries, flags, strict=True))
         lines.append(f"{label:>{margin - 1}} {places}".rstrip())
-    return [*lines, _legend(least, wrong is not None, pool)]
+    return [*lines, *_legend(least, wrong is not None, pool).splitlines()]
 
 
 def _pooled(values: HostArray, n: int) -> HostArray:
@@ -91,7 +91,7 @@ def _heading(axes: tuple[str, str], columns: Sequence[str], margin: int, cell: i
 def _legend(least: Sequence[float], marked: bool, pool: int) -> str:
     bounds = [f"{sign} {'≥' if k else '<'} {least[max(k, 1)]:.1e}" for k, sign in enumerate(SHADES) if least]
     parts = [*reversed(bounds), f"{ZERO} zero"] + [f"{WRONG} wrong"] * marked
-    return ", ".join(parts + [f"each place {pool}×{pool} blocks"] * (pool > 1))
+    return ", ".join(parts) + f"\neach place shows the largest of {pool}×{pool}" * (pool > 1)
 
 
 def html(

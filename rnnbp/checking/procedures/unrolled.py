@@ -15,7 +15,8 @@ from rnnbp.model import Model
 from rnnbp.numerics import Array, HostArray
 from rnnbp.stacking import States
 
-CHUNK = 64  # entries at a time
+REDUCTIONS = ("sum", "mean")
+MOST_COPIES = 64
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Unrolled:
     @cached_property
     def gradients(self) -> dict[str, dict[str, HostArray]]:
         """What the hand-written backward gives, for the summed cost and for the mean."""
-        return {reduction: self._gradients(reduction) for reduction in ("sum", "mean")}
+        return {reduction: self._gradients(reduction) for reduction in REDUCTIONS}
 
     def _gradients(self, reduction: str) -> dict[str, HostArray]:
         model = replace(self.model, loss=self.loss(reduction))
@@ -66,33 +67,37 @@ class Unrolled:
         """Steps start … stop−1 from a state: the outputs and the state after them."""
         return self.model.run(params, self.move(self.xs[start:stop]), s, backend=self.backend)
 
-    def cost(self, reduction: str, ys: Array, start: int, stop: int) -> HostArray:
-        """The cost of some steps on their own, one number per copy."""
-        value, _ = self.loss(reduction)(ys, self.move(self.targets[start:stop]))
-        return np.asarray(self.backend.to_numpy(value))
+    def costs(self, ys: Array, start: int, stop: int) -> HostArray:
+        """The cost of some steps on their own, summed and as their mean, (2, n) for n copies."""
+        targets = self.move(self.targets[start:stop])
+        return np.stack([self.backend.to_numpy(self.loss(reduction)(ys, targets)[0]) for reduction in REDUCTIONS])
 
-    def outcome(self, procedure: str, reduction: str, params: Mapping[str, Array]) -> HostArray:
-        """The cost, or the costs of all steps, that a procedure looks at, (n) or (n, T)."""
+    def outcome(self, procedure: str, params: Mapping[str, Array]) -> HostArray:
+        """The costs that a procedure looks at, one of all steps or one of each: (n, 2, 1 or T)."""
         steps = range(len(self.xs))
         if procedure == "one-step":
             ys = [self.run(params, t, t + 1, self.states[t])[0] for t in steps]
-            return np.stack([self.cost(reduction, ys[t], t, t + 1) for t in steps], axis=-1)
-        whole = self.run(params, 0, len(self.xs), self.states[0])[0]
-        if procedure == "scalar":
-            return self.cost(reduction, whole, 0, len(self.xs))
-        return np.stack([self.cost(reduction, whole[..., t : t + 1, :, :], t, t + 1) for t in steps], axis=-1)
+            found = [self.costs(ys[t], t, t + 1) for t in steps]
+        else:
+            whole = self.run(params, 0, len(self.xs), self.states[0])[0]
+            each = procedure == "per-step"
+            found = [self.costs(whole[..., t : t + 1, :, :], t, t + 1) for t in steps] if each else []
+            found = found or [self.costs(whole, 0, len(self.xs))]
+        return np.moveaxis(np.stack(found, axis=-1), 0, 1)
 
-    def differentiate(self, procedure: str, tensor: str, method: str, reduction: str) -> HostArray:
-        """A procedure's gradient of a tensor, entry by entry; deltas of steps are taken first and added up then."""
+    def differentiate(self, procedure: str, tensor: str, method: str) -> dict[str, HostArray]:
+        """A procedure's gradient of a tensor under each reduction; deltas are taken entry by entry, then summed."""
         value = self.params[tensor]
 
         def outcome(copies: HostArray) -> HostArray:
-            z = self.backend.asarray(copies, str(copies.dtype))
-            return self.outcome(procedure, reduction, {**self.given, tensor: z})
+            return self.outcome(procedure, {**self.given, tensor: self.backend.asarray(copies, str(copies.dtype))})
 
+        copies = min(MOST_COPIES, max(other.size for other in self.params.values()))
         found = []
-        for first in range(0, value.size, CHUNK):
-            units = np.eye(min(CHUNK, value.size - first), value.size, first).reshape(-1, *value.shape)
-            found.append(slopes(outcome, value, units, method))
-        deltas = np.concatenate(found)
-        return np.asarray(deltas if procedure == "scalar" else np.sum(deltas, axis=-1)).reshape(value.shape)
+        for first in range(0, value.size, copies):
+            # one number of copies for all: a library that compiles for each shape does so once
+            entries = np.minimum(np.arange(first, first + copies), value.size - 1)
+            units = np.eye(value.size)[entries].reshape(-1, *value.shape)
+            found.append(slopes(outcome, value, units, method)[: value.size - first])
+        deltas = np.sum(np.concatenate(found), axis=-1)  # (entries, 2)
+        return {reduction: deltas[:, k].reshape(value.shape) for k, reduction in enumerate(REDUCTIONS)}

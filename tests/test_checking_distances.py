@@ -1,0 +1,98 @@
+"""What truncation throws away, and why a truncated backward fails against the full derivative."""
+
+from __future__ import annotations
+
+import json
+from math import isnan
+
+import numpy as np
+import pytest
+
+import rnnbp
+from rnnbp.checking.distances import check_against, held_to_full, separation, truncation_finding
+from rnnbp.checking.lags import numeric_blocks
+from rnnbp.checking.problems import draw
+from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.verdicts import setting, verify
+from rnnbp.errors import UserError
+from rnnbp.truncation import full, parse
+
+
+def subjects(truncation, spec="lstm:peepholes=true", backend="numpy", seed=0, dtype="float64"):
+    """The truncated subject, the full one, and the setting."""
+    how = setting(backend, dtype, "complex-step", truncation)
+    problem = draw(rnnbp.cell(spec, 3, 4), 5, 3, seed, dtype)
+    return (
+        sequence_subject(spec, problem, parse(truncation, 5), how),
+        sequence_subject(spec, problem, full(5), how),
+        how,
+    )
+
+
+def test_separation_by_hand():
+    found = separation(np.array([3.0, 0.0]), np.array([3.0, 4.0]))
+    assert (found.ratio, found.cosine, found.difference) == pytest.approx((0.6, 0.6, 0.8))
+    tiny = separation(np.array([3e-200, 0.0]), np.array([3e-200, 4e-200]))
+    assert (tiny.ratio, tiny.cosine, tiny.difference) == pytest.approx((0.6, 0.6, 0.8))
+    gone = separation(np.zeros(2), np.array([3.0, 4.0]))
+    assert (gone.ratio, gone.difference) == (0, 1) and isnan(gone.cosine)
+    assert isnan(separation(np.zeros(2), np.zeros(2)).difference)
+
+
+def test_the_distance_is_that_of_the_two_derivatives(backend):
+    """Both made without any backward: by perturbing U at one step after the other."""
+    truncated, whole, how = subjects("tbptt:2,3", backend=backend)
+    found = truncation_finding(truncated, whole, how)
+    assert found.passed and list(found.tensors) == list(truncated.tensors)
+    problem, numpy = draw(rnnbp.cell("lstm:peepholes=true", 3, 4), 5, 3, 0), rnnbp.backend("numpy")
+    g, f = (
+        np.sum(numeric_blocks(problem, numpy, "U", windows=parse(words, 5)), axis=(0, 1))
+        for words in ("tbptt:2,3", "full")
+    )
+    assert found.tensors["U"].difference == pytest.approx(np.linalg.norm(g - f) / np.linalg.norm(f), rel=1e-12)
+    assert found.tensors["U"].ratio == pytest.approx(np.linalg.norm(g) / np.linalg.norm(f), rel=1e-12)
+    assert 0.01 < found.tensors["U"].difference < 1 and found.tensors["U"].cosine < 1
+
+
+def test_without_truncation_the_distance_is_zero():
+    found = truncation_finding(*subjects("tbptt:5,5"))
+    assert all((s.difference, s.ratio) == (0, 1) for s in found.tensors.values())
+
+
+def test_more_steps_back_are_closer():
+    far = [truncation_finding(*subjects(f"tbptt:1,{k}")).tensors["U"].difference for k in (1, 2, 3, 5)]
+    assert far[0] > far[1] > far[2] > 0.01 and far[3] < 1e-15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_truncated_backward_passes_its_claim_and_fails_the_full_derivative(seed):
+    truncated, whole, how = subjects("tbptt:2,3", seed=seed)
+    assert all(check.passed for check in verify(truncated, how))
+    checks = {check.tensor: check for check in verify(held_to_full(truncated, whole), how)}
+    assert not any(check.passed for check in checks.values())
+    finding = truncation_finding(truncated, whole, how, "full")
+    said = finding.reason
+    far = finding.farthest
+    assert finding.passed and f"the gradient of {far} is off by {finding.tensors[far].difference:.0%}" in said
+    assert all(finding.tensors[far].difference >= s.difference for s in finding.tensors.values())
+
+
+def test_full_bptt_passes_the_full_derivative():
+    truncated, whole, how = subjects("tbptt:5,5")
+    assert all(check.passed for check in verify(held_to_full(truncated, whole), how))
+    assert "cuts nothing" in truncation_finding(truncated, whole, how, "full").reason
+
+
+def test_the_finding_reads_well_and_is_plain_json():
+    finding = truncation_finding(*subjects("tbptt:1,1"))
+    assert max(map(len, str(finding).splitlines())) <= 80 and "beside the full one" in str(finding)
+    plain = json.loads(json.dumps(finding.to_json()))
+    assert plain["tensors"]["h0"]["ratio"] < 1 and plain["against"] == "claim"
+    assert finding.reason == "" and "held to" not in str(finding)
+    held = truncation_finding(*subjects("tbptt:1,1"), "full")
+    assert max(map(len, str(held).splitlines())) <= 80 and "throws away" in str(held)
+
+
+def test_against_is_one_of_two():
+    with pytest.raises(UserError, match="unknown against 'ful'"):
+        check_against("ful")
