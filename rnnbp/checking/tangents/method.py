@@ -10,9 +10,9 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic
-from rnnbp.checking.numeric import Asked, NumericMethod, in_chunks
+from rnnbp.checking.numeric import MOST_COPIES, Asked, NumericMethod
 from rnnbp.checking.tangents.space import Dual, DualSpace
-from rnnbp.checking.tangents.sparse import Tangent, Units
+from rnnbp.checking.tangents.sparse import Columns, Tangent, Units
 from rnnbp.checking.tangents.tape import Tape, tape
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
@@ -35,11 +35,32 @@ class Tangents(NumericMethod):
         def slopes(few: HostArray) -> HostArray:
             return slopes_of(backend, own, backend.asarray(few, "float64"), len(few))
 
-        return in_chunks(asked, tensor, directions, slopes)
+        copies = copies_within(asked, prod(directions.shape[1:]))
+        return np.concatenate([slopes(directions[k : k + copies]) for k in range(0, len(directions), copies)])
+
+    def along_blocks(self, asked: Asked, tensor: str, directions: HostArray, blocks: int) -> HostArray:
+        """The directions of a large tensor's blocks as columns, without the zeros beside them."""
+        shape = asked.subject.tensors[tensor].shape
+        if blocks == 1 or 8 * blocks * directions.size <= asked.memory // 4:
+            return super().along_blocks(asked, tensor, directions, blocks)
+        backend, own, width = asked.backend, recorded(asked, "directions", 0)[tensor], shape[-1] // blocks
+        copies = copies_within(asked, prod(shape) // blocks)
+
+        def slopes(start: int, few: HostArray) -> HostArray:
+            part = backend.asarray(few[..., start : start + width], "float64")
+            return slopes_of(backend, own, Columns(backend.xp, part, start, shape[-1]), len(few))
+
+        few = [directions[k : k + copies] for k in range(0, len(directions), copies)]
+        return np.stack([np.concatenate([slopes(k * width, part) for part in few]) for k in range(blocks)])
 
     def entries(self, asked: Asked, tensor: str) -> HostArray:
         shape, own = asked.subject.tensors[tensor].shape, recorded(asked, "entries", asked.memory // 4)[tensor]
         return by_rows(asked, own, shape) if own.rows > 1 else by_units(asked, own, shape)
+
+
+def copies_within(asked: Asked, size: int) -> int:
+    """How many directions of that size fit: each holds `work` numbers on its way."""
+    return max(1, min(asked.memory // (8 * (size + asked.subject.work)), MOST_COPIES))
 
 
 def by_units(asked: Asked, tape: Tape, shape: tuple[int, ...]) -> HostArray:

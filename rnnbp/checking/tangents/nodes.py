@@ -53,6 +53,8 @@ class LeftProduct(Node):
         (w,) = tangents
         if isinstance(w, Units) and len(w.shape) == 2:
             return w.after(self.a)
+        if isinstance(w, Columns):
+            return Columns(xp, xp.matmul(self.a, lined_up(xp, w.part, self.a.ndim)), w.start, self.shape[-1])
         return xp.matmul(self.a, lined_up(xp, full(xp, w, self.parents[0].shape), self.a.ndim))
 
 
