@@ -10,20 +10,19 @@ from rnnbp.cellbase import Cell, PointwiseCell
 from rnnbp.checking.crossings import uncrossed
 from rnnbp.checking.directions import DIRECTIONS
 from rnnbp.checking.examination import examine
+from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.methods import numeric_method
 from rnnbp.checking.numeric import MEMORY
 from rnnbp.checking.problems import Problem, draw, kinds_of, restricted
-from rnnbp.checking.refusal import unclipped
-from rnnbp.checking.report import Check, Report
+from rnnbp.checking.report import Report
 from rnnbp.checking.sequences import mask_is_refused, sequence_subject
 from rnnbp.checking.subjects import Subject
-from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting, verify
+from rnnbp.checking.verdicts import Progress, check_counts, setting
 from rnnbp.checking.vjps import step_subject
-from rnnbp.errors import UserError, unknown
+from rnnbp.errors import UserError
 from rnnbp.registry import cell as make_cell
 from rnnbp.truncation import parse
 
-LEVELS = ("step", "sequence")
 SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
 
@@ -36,7 +35,7 @@ def gradcheck(
     truncation: str = "full",
     extent: str = "auto",
     directions: int = DIRECTIONS,
-    levels: Sequence[str] = LEVELS,
+    levels: Sequence[str] | None = None,
     cotangents: str = "all",
     properties: bool = True,
     time_steps: int = 5,
@@ -59,8 +58,8 @@ def gradcheck(
     `checking.subjects.truncated`.
     extent: "exhaustive", every entry; "directional", random directions of 1 and −1, `directions` of them for each gate
     block; "auto", the first up to 2000 scalars.
-    levels: "step", one step's own backward, and "sequence", the whole scan. A wrong step is a bug of the cell; a right
-    step in a wrong sequence a bug of the loop.
+    levels: "step", the backward of one step, and "sequence", the whole scan; by default both, but for methods made of
+    the first. A wrong step is a bug of the cell; a right step in a wrong sequence a bug of the loop.
     cotangents: where errors come in: "all", at every output and last state; "last", at the last output; "state", at the
     last states; "every", each of the three in turn. One step always has an error at every state.
     properties: whether those of `checking.properties` are examined, too.
@@ -71,7 +70,6 @@ def gradcheck(
     """
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(time_steps=time_steps, batch=batch, memory=memory)
-    check_levels(levels, LEVELS)
     kinds, windows = kinds_of(cotangents), parse(truncation, time_steps)
     name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
     if not numeric_method(how.method).stops and isinstance(made, PointwiseCell) and made.cut:
@@ -87,35 +85,14 @@ def gradcheck(
 
     taken, kinks = uncrossed(lambda seed: sequence(drawn(seed)), seed, how, memory)
     problem = drawn(taken)
-    subjects = [step_subject(name, problem, how)] if "step" in levels else []
-    subjects += [sequence(problem, kind) for kind in kinds] if "sequence" in levels else []
-    checks = verify_all(subjects, how, memory, progress)
-    findings = [kinks] * (kinks is not None) + [examine(name, problem, how)] * properties
-    return Report(tuple(checks), seed, findings=tuple(filter(None, findings)))
-
-
-def verify_all(subjects: Sequence[Subject], how: Setting, memory: int, progress: Progress | None) -> list[Check]:
-    """The checks of several subjects; progress hears of them as of one, by the name of the first."""
-    sizes = [sum(value.size for value in subject.tensors.values()) for subject in subjects]
-    checks: list[Check] = []
-    for k, subject in enumerate(subjects):
-
-        def advance(name: str, done: int, total: int, before: int = sum(sizes[:k])) -> None:
-            del name, total
-            if progress is not None:
-                progress(subjects[0].name, before + done, sum(sizes))
-
-        checks += unclipped(subject, how, verify(subject, how, memory, advance), memory)
-    return checks
-
-
-def check_levels(levels: Sequence[str], known: Sequence[str]) -> None:
-    """Levels are at least one of those known."""
-    if isinstance(levels, str) or not levels:
-        raise UserError(f"levels must be a tuple of at least one of {', '.join(known)}; got {levels!r}")
-    for level in levels:
-        if level not in known:
-            raise unknown("level", level, known)
+    known: dict[str, Make] = {
+        "step": lambda: [step_subject(name, problem, how)],
+        "sequence": lambda: [sequence(problem, kind) for kind in kinds],
+    }
+    checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
+    findings += [kinks] if kinks is not None else []
+    findings += [examine(name, problem, how)] if properties else []
+    return Report(tuple(checks), seed, findings=tuple(findings))
 
 
 def named(cell: Cell | str, **sizes: int | None) -> tuple[str, Cell]:

@@ -11,10 +11,12 @@ import numpy as np
 from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic, Loss, plain
 from rnnbp.checking.directions import DIRECTIONS
+from rnnbp.checking.levels import Make, of_levels, verify_all
+from rnnbp.checking.losses import loss_subject, readout_subject
 from rnnbp.checking.numeric import MEMORY
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects import Subject, Tensors, free_name, held_by, truncated, unlike_zero
-from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting, verify
+from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.model import Model
 from rnnbp.numerics import Array, HostArray
@@ -34,6 +36,7 @@ def check_task(
     truncation: str = "full",
     extent: str = "auto",
     directions: int = DIRECTIONS,
+    levels: Sequence[str] | None = None,
     time_steps: int | None = None,
     batch: int | None = None,
     input_size: int | None = None,
@@ -59,7 +62,8 @@ def check_task(
     sizes = (source.batch_size if batch is None else batch, source.time_steps if time_steps is None else time_steps)
     xs, targets, _ = source.batch(source.start(seed), *sizes)[0]
     words: dict[str, Any] = {"backend": backend, "dtype": dtype, "method": method, "truncation": truncation}
-    words |= {"extent": extent, "directions": directions, "seed": seed, "memory": memory, "progress": progress}
+    words |= {"extent": extent, "directions": directions, "levels": levels}
+    words |= {"seed": seed, "memory": memory, "progress": progress}
     return replace(check_model(model, xs, targets, name=cell, **words), task=task)
 
 
@@ -75,6 +79,7 @@ def check_model(
     truncation: str = "full",
     extent: str = "auto",
     directions: int = DIRECTIONS,
+    levels: Sequence[str] | None = None,
     seed: int = 0,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -84,6 +89,8 @@ def check_model(
     Every parameter of cells and readout is checked, the inputs X where they are dense, and the first states. The
     parameters are drawn from that seed, with noise on top so that no bias is zero; the states are those at the start.
 
+    levels: "loss", on random outputs with the batch's targets; "readout", the dense layer alone; "model", all of it; by
+    default each of them.
     xs, targets: host arrays as the model takes them, xs (T, B, I) or class numbers (T, B). name: in the report.
     extent: "exhaustive", "directional", or "auto": directional beyond 2000 scalars, with `directions` random directions
     for each gate block. For a large model take method "tangent", or "directional", which is short for both.
@@ -94,8 +101,18 @@ def check_model(
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(memory=memory)
     windows = parse(truncation, xs.shape[0])
-    subject = model_subject(name, model, xs, targets, windows, how, np.random.default_rng(seed))
-    return Report(tuple(verify(subject, how, memory, progress)), seed)
+    shape = (*xs.shape[:2], model.output_size)
+
+    def rng(part: int) -> np.random.Generator:  # what one part draws does not depend on the levels asked for
+        return np.random.default_rng([seed, part])
+
+    known: dict[str, Make] = {
+        "loss": lambda: [loss_subject(name, model.loss, rng(1).standard_normal(shape), targets, None, how)],
+        "readout": lambda: [readout_subject(name, shape, model.stack.output_size, how, rng(2))],
+        "model": lambda: [model_subject(name, model, xs, targets, windows, how, np.random.default_rng(seed))],
+    }
+    checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
+    return Report(tuple(checks), seed, findings=tuple(findings))
 
 
 def model_subject(
@@ -152,4 +169,4 @@ def model_subject(
     widest = max(spec.shape[-1] for spec in model.params.values())
     work = 4 * xs.shape[0] * xs.shape[1] * (widest + len(tensors))
     blocks = {prefix + n: gates for prefix, cell in model.stack.cells for n, gates in cell.blocks.items()}
-    return Subject(name, tensors, loss, gradients, work, level="model", blocks=blocks)
+    return Subject(name, tensors, loss, gradients, work, level="model", blocks=blocks, windows=tuple(windows))
