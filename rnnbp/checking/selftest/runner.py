@@ -13,20 +13,21 @@ from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
 from rnnbp.checking.catalogue import builtin_specs
 from rnnbp.checking.cells import gradcheck
+from rnnbp.checking.diagnosis import Diagnosis
 from rnnbp.checking.report import Report
 from rnnbp.checking.selftest import candidates
 from rnnbp.checking.selftest.results import Planted, SelfTest, Trial
 from rnnbp.checking.verdicts import Progress, check_counts, setting
 
-# pairs are only to be found: their gradients alone are checked, without what helps to tell faults apart
-GRADIENTS_ALONE: dict[str, Any] = {"levels": ("sequence",), "properties": False}
+TO_NAME: dict[str, Any] = {"properties": False}
+TO_DETECT: dict[str, Any] = {"levels": ("sequence",), "properties": False}  # without what helps to tell faults apart
 Name: TypeAlias = Callable[[Report], str | None]  # the bug that a report names, if it names one
 
 
 def named_in(report: Report) -> str | None:
     """The bug that the report's diagnosis holds for the best explanation."""
-    best = next((getattr(finding, "best", None) for finding in report.findings if finding.kind == "diagnosis"), None)
-    return None if best is None else str(best.bug)
+    found = [finding.best for finding in report.findings if isinstance(finding, Diagnosis)]
+    return found[0].bug if found and found[0] else None
 
 
 def self_test(
@@ -34,6 +35,7 @@ def self_test(
     backend: Backend | str | None = None,
     problems: int = 20,
     most_pairs: int | None = None,
+    naming: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
     name: Name = named_in,
@@ -45,6 +47,7 @@ def self_test(
 
     problems: how many random problems each right cell is checked on, with seeds seed, seed + 1, …
     most_pairs: a random sample of at most so many pairs, drawn with the seed; None takes all, 0 none.
+    naming: whether single faults must be named, too, which takes most of the time.
     progress: is called with what is being done, and how much of how much is.
     name: how a name is read from a report.
     """
@@ -65,7 +68,7 @@ def self_test(
         chosen.name,
         seed,
         (candidates.TIME_STEPS, candidates.BATCH, candidates.INPUT, candidates.HIDDEN),
-        singles=tuple(check(planted, name) for planted in _told("single faults", single, heard)),
+        singles=tuple(check(planted, name if naming else None) for planted in _told("single faults", single, heard)),
         pairs=tuple(check(planted, None) for planted in _told("pairs of faults", pairs, heard)),
         all_pairs=len(every_pair),
         not_applicable=(*idle, *idle_pairs),
@@ -76,6 +79,7 @@ def self_test(
             for spec, cell, k in _told("right cells", runs, heard)
             if not gradcheck(cell, backend=chosen, seed=k).passed
         ),
+        naming=naming,
     )
 
 
@@ -106,7 +110,7 @@ def _told(what: str, items: Sequence[Any], progress: Progress) -> Iterator[Any]:
 def _trial(planted: Planted, name: Name | None, backend: Backend, seed: int) -> Trial:
     """The gradient check of one faulty cell."""
     cell = candidates.specimen(planted.family, *planted.faults)
-    how = {} if name else GRADIENTS_ALONE
+    how = TO_NAME if name else TO_DETECT
     t, b = candidates.TIME_STEPS, candidates.BATCH
     report = gradcheck(cell, backend=backend, seed=seed, time_steps=t, batch=b, **how)
     return Trial(planted, not report.passed, name(report) if name and not report.passed else None)
