@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnnbp.backends import Backend
+from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO
+from rnnbp.checking.examination import Properties
 from rnnbp.checking.foreign.calls import Foreign, Pulled, Values
 from rnnbp.checking.foreign.causes import clipped, simple_causes
 from rnnbp.checking.foreign.claims import claims_of
@@ -19,12 +21,11 @@ from rnnbp.checking.foreign.verdicts import Judge
 from rnnbp.checking.foreign.wording import by_time, check_of, misfit_of, remarks
 from rnnbp.checking.report import Report
 from rnnbp.checking.tolerances import tolerance
-from rnnbp.checking.verdicts import Progress, check_counts
+from rnnbp.checking.verdicts import EXTENTS, Progress, check_counts
 from rnnbp.errors import UserError, unknown
 from rnnbp.numerics import HostArray
 
 METHODS = ("complex-step", *STENCILS)
-EVERY = 2000  # scalars; up to so many every entry is checked
 
 
 def check_function(
@@ -37,7 +38,8 @@ def check_function(
     names: Sequence[str] | None = None,
     time_axis: int | None = None,
     seed: int = 0,
-    exhaustive: int = EVERY,
+    extent: str = "auto",
+    directions: int = DIRECTIONS,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -59,8 +61,8 @@ def check_function(
     backend: where host arrays are to be taken; the inputs' own otherwise.
     names: of a sequence of inputs; otherwise fn's own parameter names.
     time_axis: of the value (the first, of several): adds the error for a cotangent at each step t alone.
-    exhaustive: above so many scalars in all, random ±1 directions and a few entries of each tensor are checked instead
-    of every entry.
+    extent: "exhaustive", every entry; "directional", random directions of 1 and −1, `directions` of them for each
+    tensor, and a few entries; "auto", the first up to 2000 scalars.
     name: what the report calls the function.
 
     A difference is no better than fn's rounding. That is measured, and where it exceeds the tolerance the check
@@ -71,7 +73,10 @@ def check_function(
         raise UserError(f"fn must be a function; got {fn!r}")
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    check_counts(0, seed=seed, exhaustive=exhaustive)
+    if extent not in EXTENTS:
+        raise unknown("extent", extent, EXTENTS)
+    check_counts(0, seed=seed)
+    check_counts(DIRECTIONS, directions=directions)
     taken, home = take(fn, inputs, names, backend)
     foreign = Foreign(fn, backward, taken, home)
     pulled = foreign.pulled()
@@ -95,7 +100,9 @@ def check_function(
     def limit(how: str, tensor: str) -> float:
         return tolerance(how, taken.dtypes[tensor] if slopes.precise else "float32").value
 
-    judge, every = Judge(slopes, method, seed, advance), total <= exhaustive
+    seeds = tuple(range(seed, seed + directions))
+    judge = Judge(slopes, method, seeds, advance)
+    every = extent == "exhaustive" or (extent == "auto" and total <= EXHAUSTIVE_UP_TO)
     judged = {n: judge.judge(n, g, limit(method, n), every) for n, g in claims.gradients.items()}
     words = {"cell": called, "backend": home.name, "truncation": "", "level": "function"}
     checks = {n: check_of(n, j, limit(j.method, n), words | {"dtype": taken.dtypes[n]}) for n, j in judged.items()}
@@ -107,10 +114,10 @@ def check_function(
     if failing and (why := clipped({n: first[n] for n in whole}, whole)):
         raise UserError(f"clipped or normalised gradients hide faults: {why}: check the backward without that")
     named = [Named(n, *cause) for n, cause in simple_causes(failing, whole).items()]
-    held = properties(foreign, cotangents, other, first, {n: limit("complex-step", n) for n in first})
-    said = [Remark(text) for text in remarks(claims, taken, slopes, judged, checks, seed)]
+    missed = properties(foreign, cotangents, other, first, {n: limit("complex-step", n) for n in first})
+    said = [Remark(text) for text in remarks(claims, taken, slopes, judged, checks, seeds)]
     table = [by_time(judged, {n: c.tolerance for n, c in checks.items()})] if split and judged else []
-    return Report((*checks.values(), *misfits), seed, findings=(*said, *table, *held, *named))
+    return Report((*checks.values(), *misfits), seed, findings=(*said, *table, Properties(called, missed), *named))
 
 
 def _check_repeatable(foreign: Foreign, pulled: Pulled) -> None:

@@ -23,25 +23,6 @@ class Remark(Finding):
 
 
 @dataclass(frozen=True)
-class Property(Finding):
-    """Something that every right backward has, whatever the derivatives."""
-
-    name: str
-    fault: str  # how it was missed; empty if it was not
-    kind: ClassVar[str] = "property"
-
-    @property
-    def passed(self) -> bool:
-        return not self.fault
-
-    def __str__(self) -> str:
-        return f"{self.name}: {f'FAIL, {self.fault}' if self.fault else 'pass'}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "fault": self.fault, "passed": self.passed}
-
-
-@dataclass(frozen=True)
 class Named(Finding):
     """A fault of one tensor's gradient that has a name."""
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rnnbp.checking.foreign.calls import Foreign, Pulled, Values, host
-from rnnbp.checking.foreign.findings import Property
 from rnnbp.checking.metric import compare
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
@@ -30,8 +29,8 @@ def on_host(pulled: Pulled, cotangents: Values) -> dict[str, HostArray]:
 
 def properties(
     foreign: Foreign, cotangents: Values, other: Values, gradients: Gradients, tolerances: Mapping[str, float]
-) -> list[Property]:
-    """One finding for each of `NAMES`; without a cotangent only the second and the last can be asked.
+) -> dict[str, str]:
+    """How each of `NAMES` is missed, empty where it holds; only the second and the last need no cotangent.
 
     Each answer is from a forward of its own, for many a backward can be called only once. A backward whose gradient
     stops growing with the cotangent clips, and is refused with a UserError.
@@ -58,7 +57,7 @@ def properties(
         answers[NAMES[2]] = lambda: differ(fresh(combined), wanted)
     on_host(pulled, cotangents)
     answers[NAMES[3]] = lambda: ", ".join(pulled.written()) and f"{', '.join(pulled.written())} written to"
-    return [Property(name, answers[name]()) for name in NAMES if name in answers]
+    return {name: answers[name]() for name in NAMES if name in answers}
 
 
 def refuse_clipping(gradients: Gradients, large: Gradients, at_zero: Gradients) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnbp.checking.foreign.slopes import Slopes, signs
+from rnnbp.checking.directions import along_error, entry_error, signs
+from rnnbp.checking.foreign.slopes import AGREE, Slopes
 from rnnbp.checking.metric import compare
 from rnnbp.numerics import HostArray
 
-DIRECTIONS = 3  # one seed each
 ENTRIES = 16  # of a large tensor, spread over it; a tensor of no more is small
-RECHECKED = 100  # entries that disagree are differenced again with smaller steps, at most so many
+RECHECKED = 100  # entries that disagree are differenced again with smaller steps: so many of a gradient that is
+GROSS = 1e-4  # further off than this, where no step will help, and all of one that is near
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -43,7 +45,7 @@ class Judge:
 
     slopes: Slopes
     method: str
-    seed: int
+    seeds: tuple[int, ...]  # one direction each
     advance: Callable[[int], None]
 
     def judge(self, name: str, analytic: HostArray, limit: float, every: bool) -> Judged:
@@ -55,7 +57,7 @@ class Judge:
         look = self._entries if every or analytic[0].size <= ENTRIES else self._directions
         if self.method != "complex-step":
             return look(name, analytic, self.method)
-        doubt = self.slopes.doubts(signs(self.slopes.point, [name], np.random.default_rng(self.seed)))
+        doubt = self.slopes.doubts(self._ray(name, self.seeds[0]))
         if not doubt:
             found = look(name, analytic, self.method)
             worst = found.verdicts[0]
@@ -72,40 +74,47 @@ class Judge:
             numeric[at], rounding[at] = self._slope(method, self._unit(name, place))
             self.advance(1)
         if method != "complex-step":
-            off = np.abs(analytic[0] - numeric[0]) - rounding[0] - 1e-8 * np.max(np.abs(numeric[0]))
+            off = np.array([_disagreement(analytic[k], numeric[k], rounding[k]) for k in range(len(analytic))]).max(
+                axis=0
+            )
             worst = sorted((place for place in places if off[place] > 0), key=lambda place: -off[place])
-            for place in worst[:RECHECKED]:
+            for place in worst if np.max(off) <= GROSS else worst[:RECHECKED]:
                 at = (slice(None), *place)
                 numeric[at], rounding[at] = self.slopes.settled(method, self._unit(name, place))
         verdicts = [_whole(analytic[k], numeric[k], rounding[k]) for k in range(len(analytic))]
         return Judged(method, "", tuple(verdicts), numeric[0], analytic.shape[1:])
 
     def _directions(self, name: str, analytic: HostArray, method: str) -> Judged:
-        rngs = [np.random.default_rng(self.seed + k) for k in range(DIRECTIONS)]
-        rays = [signs(self.slopes.point, [name], rng) for rng in rngs]
-        places = _spread(analytic[0], rngs[0])
-        numeric, rounding = [], []
-        for direction in [*rays, *(self._unit(name, place) for place in places)]:
-            slope, off = self._slope(method, direction, settle=True)
-            numeric.append(slope)
-            rounding.append(off)
+        rays = [self._ray(name, seed) for seed in self.seeds]
+        places = _spread(analytic[0], np.random.default_rng(self.seeds[0]))
+        taken = [self._slope(method, d, settle=True) for d in [*rays, *(self._unit(name, p) for p in places)]]
         self.advance(analytic[0].size)
-        claimed = [
-            [float(np.sum(a * ray[name])) for ray in rays] + [float(a[place]) for place in places] for a in analytic
-        ]
-        columns = zip(analytic, claimed, np.transpose(numeric), np.transpose(rounding), strict=True)
-        verdicts = tuple(_sampled(a, np.array(c), n, off, places) for a, c, n, off in columns)
-        return Judged(method, "", verdicts, None, analytic.shape[1:], DIRECTIONS)
+        numeric, rounding = (np.stack(each, axis=1) for each in zip(*taken, strict=True))  # (K, directions + entries)
+        verdicts = []
+        for a, n, off in zip(analytic, numeric, rounding, strict=True):
+            along = np.array([np.sum(a * ray[name]) for ray in rays])
+            verdicts.append(_sampled(a, along, n, off, places))
+        return Judged(method, "", tuple(verdicts), None, analytic.shape[1:], len(rays))
 
     def _slope(self, method: str, direction: dict[str, HostArray], settle: bool = False) -> tuple[Any, Any]:
         if method == "complex-step":
             return self.slopes.complex_slope(direction), 0.0 * self.slopes.noise
         return (self.slopes.settled if settle else self.slopes.difference)(method, direction)
 
+    def _ray(self, name: str, seed: int) -> dict[str, HostArray]:
+        return {name: signs(seed, name, self.slopes.point[name].shape).astype(np.float64)}
+
     def _unit(self, name: str, place: tuple[int, ...]) -> dict[str, HostArray]:
         unit = np.zeros(self.slopes.point[name].shape)
         unit[place] = 1.0
         return {name: unit}
+
+
+def _disagreement(a: HostArray, n: HostArray, rounding: HostArray) -> HostArray:
+    """How far entries are apart beyond rounding and what differences agree to, relative to the largest."""
+    largest = max(float(np.max(np.abs(a))), float(np.max(np.abs(n))), TINY)
+    apart: HostArray = (np.abs(a - n) - rounding) / largest - AGREE
+    return apart
 
 
 def _whole(a: HostArray, n: HostArray, rounding: HostArray) -> Verdict:
@@ -119,18 +128,16 @@ def _whole(a: HostArray, n: HostArray, rounding: HostArray) -> Verdict:
     return Verdict(found.error, off, words)
 
 
-def _sampled(a: HostArray, claimed: HostArray, n: HostArray, rounding: HostArray, places: list[Any]) -> Verdict:
-    """|<a,d> − <n,d>| / max(‖a‖, |<n,d>|) over the directions, |a−n| / max(max|a|, |n|) over the entries."""
-    size = np.full(len(n), float(np.max(np.abs(a))))
-    size[:DIRECTIONS] = np.linalg.norm(a)
-    scale = np.maximum(np.maximum(size, np.abs(n)), TINY)
-    errors = np.abs(claimed - n) / scale
-    entries = errors[DIRECTIONS:]
-    worst = int(np.argmax(np.where(np.isfinite(entries), entries, np.inf)))
-    words: dict[str, Any] = {"norm_error": float(np.max(errors[:DIRECTIONS])), "max_error": float(np.max(entries))}
-    words |= {"index": places[worst], "analytic": float(claimed[DIRECTIONS + worst])}
-    words |= {"numeric": float(n[DIRECTIONS + worst])}
-    return Verdict(float(np.max(errors)), float(np.max(rounding / scale)), words)
+def _sampled(a: HostArray, along: HostArray, n: HostArray, rounding: HostArray, places: list[Any]) -> Verdict:
+    """The verdict from slopes n along directions, where the gradient claims `along`, and then at single entries."""
+    many, at = len(along), np.array([a[place] for place in places])
+    norm, maximum = along_error(a, along, n[:many]), entry_error(a, at, n[many:])
+    sizes = np.array([float(np.linalg.norm(a))] * many + [float(np.max(np.abs(a)))] * len(places))
+    worst = int(np.argmax(np.nan_to_num(np.abs(at - n[many:]), nan=np.inf)))
+    words: dict[str, Any] = {"norm_error": norm, "max_error": maximum, "index": places[worst]}
+    words |= {"analytic": float(at[worst]), "numeric": float(n[many + worst])}
+    off = float(np.max(rounding / np.maximum(np.maximum(sizes, np.abs(n)), TINY)))
+    return Verdict(nan if isnan(norm) else max(norm, maximum), off, words)
 
 
 def _spread(gradient: HostArray, rng: np.random.Generator) -> list[tuple[int, ...]]:

@@ -10,7 +10,7 @@ from rnnbp.checking.foreign.claims import Claims
 from rnnbp.checking.foreign.findings import ByTime
 from rnnbp.checking.foreign.inputs import Inputs
 from rnnbp.checking.foreign.slopes import Slopes
-from rnnbp.checking.foreign.verdicts import DIRECTIONS, Judged
+from rnnbp.checking.foreign.verdicts import Judged
 from rnnbp.checking.report import Check
 from rnnbp.checking.tolerances import tolerance
 
@@ -50,7 +50,7 @@ def remarks(
     slopes: Slopes,
     judged: Mapping[str, Judged],
     checks: Mapping[str, Check],
-    seed: int,
+    seeds: tuple[int, ...],
 ) -> Iterator[str]:
     """What the reader should know beside the verdicts."""
     if claims.missing:
@@ -71,8 +71,8 @@ def remarks(
     for doubt, names in doubts.items():
         yield f"five-point differences in place of complex steps for {', '.join(names)}: {doubt}"
     if any(found.directions for found in judged.values()):
-        seeds = ", ".join(str(seed + k) for k in range(DIRECTIONS))
-        yield f"large: of each tensor {DIRECTIONS} random ±1 directions (seeds {seeds}) and some entries, not all"
+        drawn = ", ".join(map(str, seeds))
+        yield f"large: of each tensor {len(seeds)} random directions of ±1 (seeds {drawn}) and some entries, not all"
     rounding = {name: judged[name].verdicts[0].rounding for name in checks}
     raised = {name: rounding[name] for name, check in checks.items() if check.tolerance == rounding[name]}
     if raised:
