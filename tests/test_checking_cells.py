@@ -176,12 +176,24 @@ class Absolute(Truncated1997):
         return (abs(a[0]),), lambda ds: ((ds[0] * xp.sign(a[0]),), (None,), {})
 
 
-def test_a_forward_that_drops_the_imaginary_part_is_refused():
-    with pytest.raises(UserError, match="came back float64"):
-        rnnbp.gradcheck(Absolute(3, 4), padded=False)
-    masked = rnnbp.gradcheck(Absolute(3, 4), levels=("sequence",))
-    assert not masked.passed  # a masked step keeps the old, complex state: the loss of the imaginary part is not seen
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_forward_that_drops_the_imaginary_part_is_checked_by_tangents(padded):
+    """Padded, a masked step keeps the old, complex state: the loss stays complex, and its imaginary part is wrong."""
+    report = rnnbp.gradcheck(Absolute(3, 4), padded=padded)
+    assert report.passed, str(report)
+    (w,) = [c for c in report.checks if (c.tensor, c.level) == ("W", "sequence")]
+    assert w.method == "tangent" and "drops the imaginary part" in w.note and w.note in str(report)
     assert rnnbp.gradcheck(Absolute(3, 4), method="central").passed
+
+
+class WrongAbsolute(Absolute):
+    def pointwise(self, xp, a, s, p, e):
+        return super().pointwise(xp, a, s, p, e)[0], lambda ds: ((ds[0],), (None,), {})
+
+
+def test_what_drops_the_imaginary_part_still_fails_where_it_is_wrong():
+    report = rnnbp.gradcheck(WrongAbsolute(3, 4), levels=("sequence",))
+    assert not report.passed and report.worst.method == "tangent" and report.worst.error > 0.01
 
 
 def test_names_of_cells():

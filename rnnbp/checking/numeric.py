@@ -79,6 +79,14 @@ class NumericMethod(ABC):
         """How far an analytic gradient is from the numeric one, every entry."""
         return compare(analytic, self.entries(asked, tensor), blocks)
 
+    def instead(self, asked: Asked, tensor: str) -> tuple[NumericMethod, str] | None:
+        """Another method that must take its place for a tensor, and why; None where its slopes stand.
+
+        It is asked where a check fails, so that no right gradient fails by a weakness of the method.
+        """
+        del asked, tensor
+        return None
+
     def findings(self, asked: Asked, tolerance: float) -> tuple[Finding, ...]:
         """What it found beside the errors of tensors, when all of them are judged."""
         del asked, tolerance

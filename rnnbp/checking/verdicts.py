@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any, TypeAlias
 
@@ -12,10 +12,11 @@ from array_api_compat import device
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
+from rnnbp.checking.differences import ImaginaryPartLost
 from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, sampled
 from rnnbp.checking.methods import METHODS, numeric_method
 from rnnbp.checking.metric import Discrepancy
-from rnnbp.checking.numeric import MEMORY, Asked
+from rnnbp.checking.numeric import MEMORY, Asked, NumericMethod
 from rnnbp.checking.report import Check, Finding
 from rnnbp.checking.subjects import Subject
 from rnnbp.checking.tolerances import tolerance
@@ -108,13 +109,30 @@ def verdict(
         if progress is not None:
             progress(subject.name, done, total)
 
-    def measure(name: str, gradient: HostArray) -> Discrepancy:
+    def measure(method: NumericMethod, asked: Asked, name: str, gradient: HostArray) -> Discrepancy:
         blocks = subject.blocks.get(name, ())
         if not directional:
             return method.judged(asked, name, gradient, blocks)
         found = sampled(method, asked, name, gradient, how.seeds, how.tolerance, blocks)
-        advance(gradient.size)
+        asked.advance(gradient.size)
         return found
+
+    def judge(name: str, gradient: HostArray) -> tuple[Discrepancy, dict[str, Any]]:
+        """The discrepancy, and what is to be said if another method had to take the place of the one asked for."""
+        try:
+            found = measure(method, asked, name, gradient)
+            if found.error <= how.tolerance:
+                return found, {}
+            better = method.instead(asked, name)
+        except ImaginaryPartLost:
+            better = method.instead(asked, name)
+            if better is None:
+                raise
+        if better is None:
+            return found, {}
+        other, why = better
+        words = {"method": other.name, "note": why, "tolerance": tolerance(other.name, how.dtype).value}
+        return measure(other, replace(asked, advance=lambda _: None), name, gradient), words
 
     def check(name: str) -> Check:
         gradient, tensor, shape = analytic.get(name), given[name], point[name].shape
@@ -125,11 +143,11 @@ def verdict(
         if fault:
             advance(point[name].size)
             return how.check(subject.name, name, note=f"the gradient of {name} {fault}", **words)
-        found = measure(name, np.asarray(backend.to_numpy(gradient), dtype=np.float64))
+        found, more = judge(name, np.asarray(backend.to_numpy(gradient), dtype=np.float64))
         words |= {"error": found.error, "norm_error": found.norm, "max_error": found.maximum, "blocks": found.blocks}
         if method.numeric:
             words |= {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
-        return how.check(subject.name, name, index=found.index, **words)
+        return how.check(subject.name, name, index=found.index, **(words | more))
 
     given = {n: backend.asarray(v, how.dtype) for n, v in point.items()}
     analytic = subject.gradients(given)
