@@ -5,26 +5,27 @@ that g is wrong. H is taken through the backward by complex steps, every entry o
 symmetric to rounding.
 
 **What it cannot see** is a g that is the gradient of something else: one that is zero everywhere, turned in sign or
-scaled as a whole (1/T, 1/B, 2), or blind to one of the cotangents, as where the error of the last state is not let in.
-A truncated backward, and one with cut gates, is the gradient of nothing, and is refused.
+scaled as a whole (1/T, 1/B, 2), blind to one of the cotangents, as where the error of the last step or of the last
+state is not let in, or off by a constant. Every other fault of the self-test it finds. A truncated backward, and one
+with cut gates, is the gradient of nothing, and is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations_with_replacement
+from math import nan
 from typing import Any, ClassVar
 
 import numpy as np
 
 from rnnbp.cellbase import PointwiseCell
+from rnnbp.checking.curvature import hessian
 from rnnbp.checking.metric import Discrepancy, compare
-from rnnbp.checking.numeric import Asked, Witness, copies_within
-from rnnbp.checking.products import RULE, pushed
+from rnnbp.checking.numeric import Asked, Witness
 from rnnbp.checking.report import Finding, finite
 from rnnbp.checking.subjects import Subject
-from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 
@@ -100,13 +101,12 @@ class Hessian(Witness):
 
     def findings(self, asked: Asked, tolerance: float) -> tuple[Finding, ...]:
         whole, places = self._hessian(asked)
-        sizes = {
-            name: float(np.linalg.norm(whole[at, :]) + np.linalg.norm(whole[:, at])) for name, at in places.items()
-        }
+        known = np.where(np.isfinite(whole), whole, 0.0)
+        sizes = {n: float(np.linalg.norm(known[at, :]) + np.linalg.norm(known[:, at])) for n, at in places.items()}
         pairs: dict[tuple[str, str], float] = {}
         for a, b in combinations_with_replacement(places, 2):
             off = float(np.linalg.norm(whole[places[a], places[b]] - whole[places[b], places[a]].T))
-            pairs[a, b] = off / max(sizes[a], sizes[b]) if off else 0.0
+            pairs[a, b] = off / (max(sizes[a], sizes[b]) or nan) if off else 0.0
         subject = asked.subject
         return (Symmetry(f"{subject.name} ({subject.level})", len(whole), pairs, tolerance),)
 
@@ -115,43 +115,3 @@ class Hessian(Witness):
             asked.memo["hessian"] = hessian(asked)
         found: tuple[HostArray, dict[str, slice]] = asked.memo["hessian"]
         return found
-
-
-def hessian(asked: Asked) -> tuple[HostArray, dict[str, slice]]:
-    """The whole Hessian (N, N), and where each tensor is in it: row k is how the gradients change with entry k.
-
-    Perturbed copies go through the backward on a leading axis, as many as `memory` holds; so must the matrix. Tensors
-    whose gradients are missing or have another shape are left out.
-    """
-    subject, backend = asked.subject, asked.backend
-    given = {name: backend.asarray(value, asked.dtype) for name, value in subject.tensors.items()}
-    claimed = subject.gradients(given)
-    names = [n for n, v in given.items() if claimed.get(n) is not None and claimed[n].shape == v.shape]
-    edges = np.cumsum([0, *(subject.tensors[n].size for n in names)])
-    entries = int(edges[-1])
-    if 16 * entries**2 > asked.memory:
-        raise UserError(
-            f"method hessian keeps a matrix of {entries} × {entries} numbers, with its transpose "
-            f"{16 * entries**2 / 2**20:.0f} MiB, and may take {asked.memory / 2**20:.0f}: "
-            "make the sizes smaller, or the memory larger"
-        )
-    rows: list[HostArray] = []
-    real = True
-    for name in names:
-        value = subject.tensors[name]
-        copies = max(1, min(copies_within(asked, name) // 4, asked.memory // (64 * entries)))  # forward and backward
-        for first in range(0, value.size, copies):
-            units = np.zeros((copies, value.size))  # of one size, for what compiles for each
-            last = min(copies, value.size - first)
-            units[np.arange(last), np.arange(first, first + last)] = 1.0
-            found = pushed(
-                subject.gradients, given, {name: backend.asarray(units.reshape(-1, *value.shape), asked.dtype)}
-            )
-            real = real and all(found[n][0] for n in names)
-            parts = [np.broadcast_to(backend.to_numpy(found[n][1]), (copies, *given[n].shape)) for n in names]
-            flat = [np.asarray(part, np.float64).reshape(copies, -1)[:last] for part in parts]
-            rows.append(np.concatenate(flat, axis=1))
-            asked.advance(last)
-    if real:
-        raise UserError(f"{RULE}; every gradient of {subject.name} came back real")
-    return np.concatenate(rows), {n: slice(int(a), int(b)) for n, (a, b) in zip(names, pairwise(edges), strict=True)}

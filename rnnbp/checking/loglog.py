@@ -38,7 +38,7 @@ def picture(title: str, curves: Sequence[Curve], x_name: str, y_name: str) -> st
     parts = [_text(MARGIN, 14, title)]
     parts += [_tick(*at(10.0**k, 10.0 ** y_range[0]), k, 0, 16) for k in _some(*x_range)]
     parts += [_tick(*at(10.0 ** x_range[0], 10.0**k), k, -34, 4) for k in _some(*y_range)]
-    parts += [_text(WIDTH - 20, HEIGHT - MARGIN + 34, x_name), _text(4, 30, y_name)]
+    parts += [_text(WIDTH - 20, HEIGHT - MARGIN + 34, x_name), _text(4, 14, y_name)]
     for power in (1, 2):  # through the upper right corner
         low = max(float(x_range[0]), x_range[1] - (y_range[1] - y_range[0]) / power)
         ends = (
