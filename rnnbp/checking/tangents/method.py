@@ -11,7 +11,8 @@ import numpy as np
 from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic
 from rnnbp.checking.numeric import MOST_COPIES, Asked, NumericMethod
-from rnnbp.checking.tangents.space import Dual, DualSpace
+from rnnbp.checking.tangents.dual import Dual
+from rnnbp.checking.tangents.space import DualSpace
 from rnnbp.checking.tangents.sparse import Columns, Tangent, Units
 from rnnbp.checking.tangents.tape import Tape, tape
 from rnnbp.errors import UserError
