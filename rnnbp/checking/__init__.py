@@ -8,6 +8,7 @@ from rnnbp.checking.catalogue import all_specs as all_specs
 from rnnbp.checking.catalogue import builtin_specs as builtin_specs
 from rnnbp.checking.catalogue import check_cells as check_cells
 from rnnbp.checking.cells import gradcheck as gradcheck
+from rnnbp.checking.losses import check_losses as check_losses
 from rnnbp.checking.models import check_model as check_model
 from rnnbp.checking.models import check_task as check_task
 from rnnbp.checking.parities import ParityReport as ParityReport

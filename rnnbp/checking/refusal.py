@@ -19,8 +19,8 @@ from rnnbp.numerics import HostArray
 def unclipped(subject: Subject, how: Setting, checks: Sequence[Check], memory: int) -> list[Check]:
     """The checks, with a note at those that failed because their gradients were clipped or normalised.
 
-    What is clipped entry by entry, or scaled to a norm, is recognised; a limit on errors inside the backward is not,
-    but then the backward is not linear (`checking.properties`).
+    What is clipped entry by entry, or scaled to a norm, is recognised. A limit on errors inside the backward is not,
+    nor one on each of several windows; but then the backward is not linear (`checking.properties`).
     """
     failed = [check.tensor for check in checks if not check.passed and not check.note]
     if not failed or how.directional(subject) or not numeric_method(how.method).numeric:

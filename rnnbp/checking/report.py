@@ -163,6 +163,8 @@ class Report:
         """The verdict, and the worst entry by name."""
         good, of = len(self.checks) - len(self.failures), len(self.checks)
         verdict = f"{'passed' if self.passed else 'FAILED'}: {good} of {of} tensors within tolerance"
+        single = {check.dtype for check in self.checks} == {"float32"}
+        verdict += ", right for float32" if self.passed and single else ""
         return f"{verdict}\nworst: {self.worst}" if self.checks else verdict
 
     def __str__(self) -> str:
