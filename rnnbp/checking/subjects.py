@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -87,8 +88,16 @@ def free_name(name: str, taken: Sequence[str]) -> str:
 
 
 def unlike_zero(drawn: Mapping[str, HostArray], rng: np.random.Generator) -> dict[str, HostArray]:
-    """Drawn parameters with noise on top: no bias is zero and no two gates start alike."""
-    return {name: value + 0.3 * rng.standard_normal(value.shape) for name, value in drawn.items()}
+    """Drawn parameters with noise on top: no bias is zero and no two gates start alike.
+
+    A product with many rows gets no more noise than one with 16: saturated gates would hide their gradients.
+    """
+
+    def noisy(value: HostArray) -> HostArray:
+        rows = value.shape[0] if value.ndim > 1 else 1
+        return value + 0.3 * min(1.0, sqrt(16 / rows)) * rng.standard_normal(value.shape)
+
+    return {name: noisy(value) for name, value in drawn.items()}
 
 
 def held_by(dtype: str, value: Any) -> HostArray:
