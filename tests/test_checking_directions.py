@@ -230,7 +230,7 @@ def test_a_model_of_three_layers_passes_along_directions():
     model = Model(stack("lstm", 5, 12, layers=3), 2, MeanSquaredError())
     rng = np.random.default_rng(0)
     xs, targets = rng.standard_normal((4, 2, 5)), rng.standard_normal((4, 2, 2))
-    report = check_model(model, xs, targets, name="three", method="directional", seed=5)
+    report = check_model(model, xs, targets, name="three", method="directional", levels=("model",), seed=5)
     assert report.passed, str(report)
     assert {"0.W", "1.U", "2.b", "readout.W", "X", "2.c0"} <= {check.tensor for check in report.checks}
     for check in report.checks:
@@ -240,7 +240,7 @@ def test_a_model_of_three_layers_passes_along_directions():
 
 def test_progress_reaches_its_end():
     heard = []
-    options = {"layers": 2, "hidden_size": 20, "time_steps": 5, "batch": 2}
-    report = check_task("adding", "gru", progress=lambda *said: heard.append(said), **options)
+    options = {"layers": 2, "hidden_size": 20, "time_steps": 5, "batch": 2, "levels": ("model",)}
+    report = check_task("adding", "gru", method="tangent", progress=lambda *said: heard.append(said), **options)
     size = sum(int(np.prod(check.shape)) for check in report.checks)
     assert report.passed and report.checks[0].directions and heard[-1] == ("gru", size, size)
