@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnbp
-from rnnbp.checking import all_specs
+from rnnbp.checking import all_specs, check_task
 from rnnbp.checking.crossings import Kinks, crossing, reach, uncrossed
 from rnnbp.checking.kinks import Bends
 from rnnbp.checking.methods import METHODS
@@ -134,6 +134,15 @@ def test_where_directions_stand_for_entries_the_distance_decides():
     make = lambda seed: sequence_subject("relu", draw(rnnbp.cell(RELU, 4, 6), 5, 3, seed), full(5), how)
     taken, kinks = uncrossed(make, 0, how, MEMORY)
     assert kinks is not None and kinks.distance > 100 * 1e-5 and taken == kinks.seed
+
+
+@pytest.mark.parametrize("method", ["complex-step", "five-point"])
+def test_a_model_with_a_relu_has_kinks_and_one_with_a_softmax_none(method):
+    options = {"method": method, "levels": ("model",)}
+    (kinks,) = check_task("four-steps", RELU, **options).findings
+    assert isinstance(kinks, Kinks) and kinks.reach == reach(method)
+    softmax = check_task("copy:symbols=3,length=2", "gru", time_steps=5, batch=2, hidden_size=3, **options)
+    assert softmax.passed and not softmax.findings
 
 
 def test_a_finding_is_plain_in_json():

@@ -35,11 +35,15 @@ class Watched(Operand):
 
 
 class Watch(Space):
-    """A namespace that tells `hear` the gap of every kink that live values pass."""
+    """A namespace that tells `hear` the gap of every kink that live values pass.
 
-    def __init__(self, base: Namespace, hear: Hear) -> None:
+    With `reductions`, `max` and `min` over an axis are kinks, too. In a softmax they are none: it subtracts its largest
+    argument, and does not depend on it.
+    """
+
+    def __init__(self, base: Namespace, hear: Hear, reductions: bool = True) -> None:
         super().__init__(base)
-        self.hear = hear
+        self.hear, self.reductions = hear, reductions
 
     def constant(self, value: Array) -> Watched:
         return Watched(self, value, live=False)
@@ -69,7 +73,7 @@ class Watch(Space):
         elif name == "clip":
             limits = [*args[1:], *(options.get(end) for end in ("min", "max"))]
             yield from (args[0] - bare(limit) for limit in limits if limit is not None)
-        elif name in ("max", "min"):
+        elif name in ("max", "min") and self.reductions:
             ordered = xp.sort(xp.moveaxis(*_one_axis(xp, args[0], options.get("axis"))), axis=-1)
             if ordered.shape[-1] > 1:
                 yield (ordered[..., -1] - ordered[..., -2]) if name == "max" else (ordered[..., 1] - ordered[..., 0])
@@ -99,7 +103,9 @@ class Bends:
 
     def __init__(self, subject: Subject, backend: Backend) -> None:
         self._heard: list[HostArray] = []
-        self._space = Watch(backend.xp, lambda gap: self._heard.append(np.asarray(backend.to_numpy(gap))))
+        softmax = subject.level in ("loss", "model")  # there may be one
+        hear = lambda gap: self._heard.append(np.asarray(backend.to_numpy(gap)))
+        self._space = Watch(backend.xp, hear, reductions=not softmax)
         self._loss = subject.loss(Arithmetic(backend, self._space))
         self._point = {n: backend.asarray(v, "float64") for n, v in subject.tensors.items()}
         self.gaps = self.at({})  # at the subject's tensors

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic, Loss, plain
+from rnnbp.checking.crossings import uncrossed
 from rnnbp.checking.directions import DIRECTIONS
 from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.losses import loss_subject, readout_subject
@@ -106,13 +107,17 @@ def check_model(
     def rng(part: int) -> np.random.Generator:  # what one part draws does not depend on the levels asked for
         return np.random.default_rng([seed, part])
 
+    def whole(seed: int) -> Subject:
+        return model_subject(name, model, xs, targets, windows, how, np.random.default_rng(seed))
+
     known: dict[str, Make] = {
         "loss": lambda: [loss_subject(name, model.loss, rng(1).standard_normal(shape), targets, None, how)],
         "readout": lambda: [readout_subject(name, shape, model.stack.output_size, how, rng(2))],
-        "model": lambda: [model_subject(name, model, xs, targets, windows, how, np.random.default_rng(seed))],
+        "model": lambda: [whole(taken)],
     }
+    taken, kinks = uncrossed(whole, seed, how, memory)
     checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
-    return Report(tuple(checks), seed, findings=tuple(findings))
+    return Report(tuple(checks), seed, findings=(*findings, *([kinks] if kinks is not None else [])))
 
 
 def model_subject(
