@@ -36,7 +36,7 @@ def hessian(asked: Asked) -> tuple[HostArray, dict[str, slice]]:
     if 16 * entries**2 > asked.memory:
         raise UserError(
             f"method hessian keeps a matrix of {entries} × {entries} numbers, with its transpose "
-            f"{16 * entries**2 / 2**20:.0f} MiB, and may take {asked.memory / 2**20:.0f}: "
+            f"{16 * entries**2 / 2**20:.3g} MiB, and may take {asked.memory / 2**20:.3g}: "
             "make the sizes smaller, or the memory larger"
         )
     stayed_real: list[bool] = []

@@ -39,7 +39,7 @@ def rtrl(problem: Problem, windows: Sequence[Window], backend: Backend, memory: 
     need = 8 * step.states * (step.states + step.per_step + 2 * live * step.entries)
     if need > memory:
         raise UserError(
-            f"method rtrl needs {need / 2**20:.1f} MiB for this problem and may take {memory / 2**20:.1f}: "
+            f"method rtrl needs {need / 2**20:.3g} MiB for this problem and may take {memory / 2**20:.3g}: "
             "make the sizes smaller, or the memory larger"
         )
     total, s = np.zeros(step.entries), problem.s0
