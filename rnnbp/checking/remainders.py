@@ -53,7 +53,7 @@ class TaylorSlopes(Finding):
         return all(curve.error <= self.tolerance for curve in self.curves)
 
     def __str__(self) -> str:
-        lines = [f"{self.subject}: slope of Taylor's remainder (directions of seed {self.seed})"]
+        lines = [f"{self.subject}: slope of Taylor's remainder (seed {self.seed})"]
         lines += ["  2 for a right gradient, 1 for a wrong one", f"  {'tensor':10} {'slope':>7}  {'ε':15}  remainder"]
         for curve in self.curves:
             shown = slice(*curve.fitted) if curve.fitted != (0, 0) else slice(0, len(curve.steps))

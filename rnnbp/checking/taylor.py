@@ -58,7 +58,8 @@ def remainder(asked: Asked, tensor: str, gradient: HostArray, dtype: str, seed: 
     axes = tuple(range(1, moved.ndim))
     loss = _losses(asked, tensor, moved)
     shift = moved - value  # what rounding made of the steps
-    found = np.abs(loss[1:] - loss[0] - np.sum(gradient * shift, axis=axes)[1:])
+    with np.errstate(invalid="ignore"):  # a gradient that is not finite gives remainders that are not
+        found = np.abs(loss[1:] - loss[0] - np.sum(gradient * shift, axis=axes)[1:])
     noise = max(float(np.max(found[len(STEPS) :])), float(np.finfo(np.float64).eps * np.max(np.abs(loss))))
     lost = np.finfo(dtype).eps * float(np.sum(np.abs(gradient * d)))  # the gradient is rounded to its own dtype
     rounding = noise + lost * STEPS
