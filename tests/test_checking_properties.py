@@ -11,7 +11,7 @@ import rnnbp
 from rnnbp.checking import all_specs
 from rnnbp.checking.examination import Properties, examine
 from rnnbp.checking.problems import draw
-from rnnbp.checking.properties import PROPERTIES
+from rnnbp.checking.properties import OF_BACKWARDS, PROPERTIES
 from rnnbp.checking.verdicts import setting
 from rnnbp.unrolling import unroll
 
@@ -106,7 +106,13 @@ def examined(fault):
 
 def test_the_toy_without_a_fault_has_all():
     found = examined("")
-    assert found.passed and str(found).startswith(f"toy: {len(PROPERTIES)} properties hold: zero at zero cotangent")
+    assert found.passed and str(found).startswith(
+        "toy: all properties hold (sequence 8, step 7): None means zero, zero"
+    )
+    assert {level: set(names) for level, names in found.missed.items()} == {
+        "sequence": set(PROPERTIES),
+        "step": set(OF_BACKWARDS),
+    }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -114,19 +120,20 @@ def test_a_broken_property_is_named_and_says_how(fault):
     found = examined(fault)
     assert not found.passed
     for name, words in FAULTS[fault].items():
-        assert words in found.missed[name], found.missed
-        assert f"toy: NOT {name}: {found.missed[name]}" in str(found)
+        said = found.missed["sequence"][name]
+        assert words in said, found.missed
+        assert f"toy: NOT {name} (sequence): {said}" in str(found)
 
 
 @pytest.mark.parametrize("fault", ["dW = W", "needs dys", "needs order", "reads memory", "narrow"])
 def test_the_other_properties_still_hold(fault):
-    missed = {name for name, words in examined(fault).missed.items() if words}
-    assert missed == set(FAULTS[fault])
+    assert set(examined(fault).faults) == {("sequence", name) for name in FAULTS[fault]}
 
 
 def test_a_finding_is_plain_in_json():
     found = examined("clips").to_json()
-    assert found["cell"] == "toy" and found["passed"] is False and set(found["missed"]) == set(PROPERTIES)
+    assert found["subject"] == "toy" and found["passed"] is False
+    assert set(found["missed"]["sequence"]) == set(PROPERTIES)
 
 
 def test_the_cell_asked_is_the_one_given():

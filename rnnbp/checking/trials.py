@@ -1,40 +1,37 @@
-"""A problem run once on a backend's own arrays: what comes out, and the gradients by name."""
+"""A function with its backward, run once on a backend's own arrays: outputs, and gradients by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
-from rnnbp.checking.problems import Problem, tensor_names
+from rnnbp.checking.pullbacks import Pullback
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import Array, HostArray
-from rnnbp.scanning import scan
 
-Make: TypeAlias = Callable[[HostArray], Array]  # a host array, floating or boolean -> one of the backend
+Make: TypeAlias = Callable[[HostArray], Array]  # a host array -> one of the backend
+Cotangents: TypeAlias = Mapping[str, HostArray | None]
 
 
 class Trial:
-    """The forward of a problem through `rnnbp.scan`, with inputs and cotangents that `make` made of the host's.
+    """A forward with inputs and cotangents that `make` made of the host's: `hosts` and `given` hold them by name."""
 
-    hosts and given hold them all by name, `tensors` names those that have a gradient; ys and s_T are the outputs.
-    """
+    def __init__(self, pullback: Pullback, how: Setting, make: Make) -> None:
+        self.pullback, self.how, self.make = pullback, how, make
+        self.hosts = {**pullback.inputs, **{f"d{n}": d for n, d in pullback.cotangents.items()}}
+        self.given = {n: make(v) for n, v in self.hosts.items()}
+        self.outputs, self._pull = pullback.run(how.backend, {n: self.given[n] for n in pullback.inputs})
 
-    def __init__(self, problem: Problem, how: Setting, make: Make) -> None:
-        self.problem, self.how, self.make = problem, how, make
-        q, cell = problem, problem.cell
-        self.xs_name, self.s0_names = tensor_names(cell)
-        data, last = {f"data {n}": n for n in cell.data}, [f"ds_T {n}" for n in cell.states]
-        self.hosts = {**q.params, self.xs_name: q.xs, **dict(zip(self.s0_names, q.s0, strict=True))}
-        self.tensors = tuple(self.hosts)
-        self.hosts |= {said: q.data[n] for said, n in data.items()} | ({} if q.mask is None else {"mask": q.mask})
-        self.hosts |= {"dys": q.dys, **dict(zip(last, q.ds_T, strict=True))}
-        self.given = given = {n: make(v) for n, v in self.hosts.items()}
-        self.dys, self.ds_T = given["dys"], tuple(given[n] for n in last)
-        s0, params = tuple(given[n] for n in self.s0_names), {n: given[n] for n in q.params}
-        options: dict[str, Any] = {"mask": given.get("mask"), "data": {n: given[said] for said, n in data.items()}}
-        self.ys, self.s_T, self._pull = scan(cell, params, given[self.xs_name], s0, backend=how.backend, **options)
+    def backward(self) -> dict[str, Array]:
+        """The gradients for the cotangents given, by the names of their tensors."""
+        return self._pull({n: self.given[f"d{n}"] for n in self.pullback.cotangents})
+
+    def of(self, cotangents: Cotangents) -> dict[str, HostArray]:
+        """The gradients for cotangents from the host, as host arrays."""
+        found = self._pull({n: None if d is None else self.make(d) for n, d in cotangents.items()})
+        return {n: np.asarray(self.how.backend.to_numpy(d)) for n, d in found.items()}
 
     @property
     def rounding(self) -> float:
@@ -42,20 +39,6 @@ class Trial:
         some of the others, and what is not equal is off by far more.
         """
         return float(np.sqrt(np.finfo(self.how.dtype).eps))
-
-    def backward(self, dys: Array | None, ds_T: tuple[Array | None, ...] | None) -> dict[str, Array]:
-        """The gradients by the names of their tensors."""
-        dp, dxs, ds = self._pull(dys, ds_T)
-        return {**dp, self.xs_name: dxs, **dict(zip(self.s0_names, ds, strict=True))}
-
-    def of(self, dys: HostArray | None, ds_T: Any) -> dict[str, HostArray]:
-        """The gradients for cotangents from the host, each of which may be None, as host arrays."""
-
-        def made(d: HostArray | None) -> Array | None:
-            return None if d is None else self.make(d)
-
-        found = self.backward(made(dys), None if ds_T is None else tuple(map(made, ds_T)))
-        return {n: np.asarray(self.how.backend.to_numpy(d)) for n, d in found.items()}
 
 
 def owned(how: Setting) -> Make:
@@ -79,7 +62,7 @@ def strided(how: Setting) -> Make:
     xp, make = how.backend.xp, owned(how)
 
     def spread(value: HostArray) -> Array:
-        turned = make(np.ascontiguousarray(value.T))  # np.array keeps the order that it finds
+        turned = make(value.T)
         apart = xp.stack([turned, xp.zeros_like(turned)], axis=-1)[..., 0]
         return xp.permute_dims(apart, tuple(reversed(range(value.ndim))))
 
@@ -87,4 +70,4 @@ def strided(how: Setting) -> Make:
 
 
 def _dtype(value: HostArray, how: Setting) -> str:
-    return "bool" if value.dtype == bool else how.dtype
+    return how.dtype if np.issubdtype(value.dtype, np.floating) else str(value.dtype)
