@@ -12,6 +12,7 @@ from rnnbp.checking import all_specs
 from rnnbp.checking.examination import Properties, examine
 from rnnbp.checking.problems import draw
 from rnnbp.checking.properties import OF_BACKWARDS, PROPERTIES
+from rnnbp.checking.trials import owned, read_only, strided
 from rnnbp.checking.verdicts import setting
 from rnnbp.unrolling import unroll
 
@@ -145,3 +146,14 @@ def test_the_cell_asked_is_the_one_given():
         and ask(wrong, problem, how) == ask(wrong, replace(problem, cell=wrong), how) != ""
     )
     assert isinstance(examine("x", problem, how), Properties)
+
+
+def test_views_are_apart_and_turned_and_others_are_not():
+    """Else two properties would say nothing."""
+    how, value = setting("numpy", "float32", "complex-step", "full"), np.arange(24.0).reshape(2, 3, 4)
+    view, own, fixed = strided(how)(value), owned(how)(value), read_only(how)(value)
+    assert view.strides == (8, 16, 48) and own.flags.c_contiguous and own.flags.writeable
+    assert not fixed.flags.writeable
+    assert all(np.array_equal(a, value) and a.dtype == np.float32 for a in (view, own, fixed))
+    assert strided(how)(value > 3).dtype == bool and strided(how)(np.arange(3)).dtype == np.int64
+    assert strided(how)(np.asarray(2.0)).shape == ()

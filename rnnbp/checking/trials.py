@@ -43,14 +43,14 @@ class Trial:
 
 def owned(how: Setting) -> Make:
     """Arrays that nobody else holds and that may be written to, floating ones in the dtype that is checked."""
-    return lambda value: how.backend.asarray(np.array(value, dtype=_dtype(value, how)))
+    return lambda value: how.backend.asarray(np.array(value, dtype=_dtype(value, how), order="C"))
 
 
 def read_only(how: Setting) -> Make:
     """Arrays that cannot be written to, where the library has such (NumPy's, and all of JAX's)."""
 
     def make(value: HostArray) -> Array:
-        host = np.array(value, dtype=_dtype(value, how))
+        host = np.array(value, dtype=_dtype(value, how), order="C")
         host.flags.writeable = False
         return how.backend.asarray(host)
 
