@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import rnnbp
+from rnnbp.checking.foreign import check_function
 
 
 @jax.custom_vjp
@@ -48,10 +48,12 @@ def backward(kept, dhs):
 elman.defvjp(forward, backward)
 
 
+@jax.jit  # a check calls it a few hundred times: compile it once
 def states(X, W, U):
     return jax.vjp(elman, X, W, U)
 
 
+@jax.jit
 def norm_of_states(X, W, U):
     return jax.vjp(lambda *arrays: jnp.linalg.norm(elman(*arrays)), X, W, U)
 
@@ -60,7 +62,7 @@ def check():
     """The reports on all states, and on their norm."""
     rng = np.random.default_rng(0)
     inputs = [rng.standard_normal(shape) for shape in ((5, 3, 4), (4, 6), (6, 6))]
-    return [rnnbp.gradcheck(fn, inputs, backend="jax") for fn in (states, norm_of_states)]
+    return [check_function(fn, inputs, backend="jax") for fn in (states, norm_of_states)]
 
 
 if __name__ == "__main__":

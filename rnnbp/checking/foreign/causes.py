@@ -12,6 +12,7 @@ from rnnbp.checking.metric import compare
 from rnnbp.numerics import HostArray
 
 CLOSE = 1e-4  # an explanation leaves less than this of the tensor, whatever the method
+SLIGHT = 1e-2  # no mean, sum or forgotten 2 is a factor this close to 1
 ROUND = 1e-5  # a norm this close to a round number, of a gradient that is wrong, was made so
 LIMITS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 15.0, 20.0, 40.0, 50.0, 100.0)  # what people clip to
 
@@ -49,7 +50,7 @@ def _factor(a: HostArray, n: HostArray) -> Iterator[Cause]:
     if a.shape != n.shape or not n.any() or a.size < 2:
         return
     factor = float(np.sum(a * n) / np.sum(n * n))
-    if factor and _same(a, factor * n):
+    if factor and abs(factor - 1) > SLIGHT and _same(a, factor * n):
         if _same(a, -n):
             yield Cause("sign", BUGS["sign"])
         else:
@@ -88,7 +89,8 @@ def clipped(analytic: Mapping[str, HostArray], numeric: Mapping[str, HostArray])
     limit = float(np.max(np.abs(a)))
     there = np.abs(a) == limit
     size, right = float(np.linalg.norm(a)), float(np.linalg.norm(n))
-    if limit and there.sum() > 1 and _same(a, np.clip(n, -limit, limit)):
+    pointing = bool(size and right) and _same(a / size, n / right)
+    if size and there.sum() > 1 and not pointing and _same(a, np.clip(n, -limit, limit)):
         return f"{there.sum()} entries are exactly ±{limit:g}, where the right ones are larger"
     if _normalised(a, n):
         return f"the norm of all of them together is {size:g}, and of the right ones {right:g}"

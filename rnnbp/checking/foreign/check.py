@@ -117,7 +117,9 @@ def check_function(
     missed = properties(foreign, cotangents, other, first, {n: limit("complex-step", n) for n in first})
     said = [Remark(text) for text in remarks(claims, taken, slopes, judged, checks, seeds)]
     table = [by_time(judged, {n: c.tolerance for n, c in checks.items()})] if split and judged else []
-    return Report((*checks.values(), *misfits), seed, findings=(*said, *table, Properties(called, missed), *named))
+    return Report(
+        (*checks.values(), *misfits), seed, findings=(*said, *table, Properties(called, {"function": missed}), *named)
+    )
 
 
 def _check_repeatable(foreign: Foreign, pulled: Pulled) -> None:

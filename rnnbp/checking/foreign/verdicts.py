@@ -108,9 +108,10 @@ class Judge:
         if method == "complex-step":
             return self.slopes.complex_slope(direction), 0.0 * self.slopes.noise
         slope, rounding = (self.slopes.settled if settle else self.slopes.difference)(method, direction)
-        if not self.slopes.precise:  # steps are so large there that they have to be measured too
-            rounding = rounding + np.abs(slope - self.slopes.difference(method, direction, shrink=2.0)[0])
-        return slope, rounding
+        if self.slopes.precise:
+            return slope, rounding
+        finer, rounding = self.slopes.difference(method, direction, shrink=2.0)  # the step is so large: measure it too
+        return finer, rounding + np.abs(finer - slope)
 
     def _ray(self, name: str, seed: int) -> dict[str, HostArray]:
         return {name: signs(seed, name, self.slopes.point[name].shape).astype(np.float64)}

@@ -1,0 +1,82 @@
+"""The worked examples of docs/examples: each runs, and says what its first lines promise."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnbp.checking.examination import Properties
+from rnnbp.checking.foreign.findings import ByTime, Named, Remark
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+NEEDS = {"numpy_lstm": "numpy", "torch_function": "torch", "jax_function": "jax", "thinc_lstm": "thinc"}
+
+
+def reports(name):
+    """What the example's `check` finds; skipped where its library is not installed."""
+    pytest.importorskip(NEEDS[name])
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.check()
+
+
+def named(report):
+    return {f.tensor: f.bug for f in report.findings if isinstance(f, Named)}
+
+
+def remarks(report):
+    return " | ".join(f.text for f in report.findings if isinstance(f, Remark))
+
+
+def missed(report):
+    (found,) = (f for f in report.findings if isinstance(f, Properties))
+    return {name: fault for (_, name), fault in found.faults.items()}
+
+
+def test_every_example_has_a_test():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(NEEDS)
+
+
+@pytest.mark.parametrize("name", ["numpy_lstm"])
+def test_an_example_is_a_script(name):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "passed: 4 of 4" in done.stdout and "FAILED: 0 of 4" in done.stdout and not done.stderr
+
+
+def test_the_numpy_lstm_is_right_and_its_fault_begins_at_the_second_step():
+    right, wrong = reports("numpy_lstm")
+    assert right.passed and right.worst.error < 1e-13
+    (table,) = (f for f in wrong.findings if isinstance(f, ByTime))
+    assert not wrong.passed and max(table.errors[0]) < 1e-13 and all(row[0] > 0.1 for row in table.errors[1:])
+
+
+def test_the_torch_function_is_right_and_the_missing_slope_is_found():
+    right, wrong = reports("torch_function")
+    assert right.passed and right.worst.error < 1e-14
+    assert [c.tensor for c in wrong.failures] == ["a"] and 12 <= wrong.worst.index[1] < 18  # the output gate
+
+
+def test_the_jax_function_is_right_by_both_methods():
+    states, norm = reports("jax_function")
+    assert states.passed and {c.method for c in states.checks} == {"complex-step"}
+    assert norm.passed and {c.method for c in norm.checks} == {"five-point"}
+    assert "drops the imaginary part" in remarks(norm)
+
+
+def test_the_faults_of_thinc_are_found_and_named():
+    portable, cython = reports("thinc_lstm")
+    assert len(portable.failures) == len(cython.failures) == 5
+    assert named(portable) == dict.fromkeys(("X", "Wx", "bx", "Wh", "bh"), "all-zero")
+    assert named(cython) == {"X": "first-step-skipped", "bh": "all-zero"}
+    assert "dWx = Wx itself" in missed(cython)["zero cotangent gives zero"]
+    assert "dWh = Wh itself" in missed(cython)["zero cotangent gives zero"]
+    for report in (portable, cython):
+        assert missed(report)["inputs and cotangent untouched"] == "the cotangent written to"
+        assert max(c.tolerance for c in report.checks) < 1e-2
