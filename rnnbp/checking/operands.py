@@ -38,6 +38,7 @@ STRUCTURAL = (
     "squeeze",
     "stack",
     "sum",
+    "take",
 )
 # what the operators of Python are called in the standard; they take numbers, too, where the functions may not
 _OPERATORS: dict[str, Callable[..., Any]] = {

@@ -60,6 +60,6 @@ ELEMENTWISE: dict[str, Partials] = {
     "erf": lambda xp, y, a: (2 / sqrt(pi) * xp.exp(-a * a),),
     "maximum": _extremum,
     "minimum": _extremum,
-    "clip": lambda xp, y, a, low=None, high=None: (_flag(xp, y == a, y), None, None),
+    "clip": lambda xp, y, a, min=None, max=None: (_flag(xp, y == a, y), None, None),
     "where": _where,
 }

@@ -58,6 +58,9 @@ class DualSpace(Space):
 
     def _matmul(self, value: Array, a: Any, w: Any) -> Dual:
         found: Dual
+        if a.ndim == w.ndim == 1:
+            found = self.sum(a * w)
+            return found
         if a.ndim == 1:
             found = self.squeeze(self.matmul(self.expand_dims(a, axis=0), w), axis=-2)
             return found

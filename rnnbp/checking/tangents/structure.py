@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from rnnbp.checking.operands import Space
+from rnnbp.checking.operands import Space, bare
 from rnnbp.checking.tangents.dual import Dual
 from rnnbp.checking.tangents.joins import Joined, apart
 from rnnbp.checking.tangents.nodes import Item, Moved, Reshaped
@@ -84,6 +84,12 @@ def stack(space: Space, value: Array, xs: Any, *, axis: int = 0) -> Dual:
     return some.of(value, Joined(space.base, value, xs, axis % value.ndim, stacked=True))
 
 
+def take(space: Space, value: Array, x: Dual, indices: Any, *, axis: int | None = None) -> Dual:
+    """Rows, columns, … by number; without an axis, entries of a vector."""
+    place = 1 + (0 if axis is None else axis % x.ndim)
+    return moved(value, x, lambda t: space.base.take(t, bare(indices), axis=place))
+
+
 def total(space: Space, value: Array, x: Dual, *, axis: Any = None, keepdims: bool = False) -> Dual:
     """Sum; over all axes, the terms are added up as they are, without making the array."""
     if value.ndim or not x.ndim:
@@ -155,4 +161,5 @@ STRUCTURE: dict[str, Callable[..., Dual]] = {
     "squeeze": reshape,
     "stack": stack,
     "sum": total,
+    "take": take,
 }
