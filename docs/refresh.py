@@ -1,0 +1,102 @@
+"""Fill the pieces between <!-- name --> and <!-- /name --> in the pages with what the commands really print.
+
+    python docs/refresh.py
+
+Every output that the pages show is made here; benchmarks write their own files, which are only quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from rnnbp_cli import main
+
+import rnnbp
+from rnnbp.checking.bugs import BUGS
+from rnnbp.checking.selftest.candidates import specimen
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "benchmarks" / "results"
+
+
+def command(words: str, keep: Callable[[str], str] = str.strip) -> str:
+    """A command and what it prints."""
+    out = StringIO()
+    try:
+        with redirect_stdout(out):
+            main(words.split())
+    except SystemExit:
+        pass
+    return f"```console\n$ rnnbp {words}\n{keep(out.getvalue())}\n```"
+
+
+def after(start: str) -> Callable[[str], str]:
+    """The output from some words on."""
+    return lambda text: "…\n" + text[text.index(start) :].strip()
+
+
+def failure() -> str:
+    """What is printed of a cell with a fault."""
+    report = str(rnnbp.gradcheck(specimen("lstm", "sigma-prime-missing:f")))
+    return f"```\n{after('dL_t/d')(report)}\n```"
+
+
+def bugs() -> str:
+    """The catalogue as a table."""
+    return "\n".join(
+        ["| name | what the backward does wrong |", "|---|---|", *(f"| `{k}` | {v} |" for k, v in BUGS.items())]
+    )
+
+
+def quoted(name: str) -> str:
+    """The first table of a file of results."""
+    lines = (RESULTS / name).read_text(encoding="utf-8").splitlines()
+    first = next(k for k, line in enumerate(lines) if line.startswith("|"))
+    rest = [k for k in range(first, len(lines)) if not lines[k].startswith("|")]
+    return "\n".join(lines[first : rest[0] if rest else None])
+
+
+def schema() -> str:
+    """One report as JSON, its lists cut to one entry."""
+    plain = rnnbp.gradcheck(specimen("rnn", "sign:U")).to_json()
+    plain["checks"] = plain["checks"][-1:]
+    plain["findings"] = {kind: ["…"] for kind in plain["findings"]}
+    plain["worst"] = "as in checks"
+    return f"```json\n{json.dumps(plain, indent=2, ensure_ascii=False)}\n```"
+
+
+PIECES: dict[str, Callable[[], str]] = {
+    "agreement": lambda: quoted("agreement.md"),
+    "scale": lambda: quoted("gradcheck_scale.md"),
+    "lags": lambda: command(
+        "gradcheck rnn --lags", lambda text: after("dL_t/dU_s")(text).partition("dL_t/db_s")[0].strip()
+    ),
+    "procedures": lambda: command("gradcheck --task four-steps --procedure all"),
+    "truncation": lambda: command("gradcheck rnn --truncation tbptt:1,2", after("rnn: the gradient under")),
+    "failure": failure,
+    "bugs": bugs,
+    "selftest": lambda: command("gradcheck --self-test"),
+    "json": schema,
+}
+
+
+def refreshed(text: str, only: set[str]) -> str:
+    """The page with its pieces made anew."""
+
+    def made(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"<!-- {name} -->\n{PIECES[name]()}\n<!-- /{name} -->" if not only or name in only else found[0]
+
+    return re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", made, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    for page in HERE.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(refreshed(text, set(sys.argv[1:])), encoding="utf-8")
