@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnbp
-from rnnbp.checking.distances import check_against, held_to_full, separation, truncation_finding
+from rnnbp.checking.distances import check_against, held_to, separation, truncation_finding
 from rnnbp.checking.lags import numeric_blocks
 from rnnbp.checking.problems import draw
 from rnnbp.checking.sequences import sequence_subject
@@ -68,7 +68,7 @@ def test_more_steps_back_are_closer():
 def test_a_truncated_backward_passes_its_claim_and_fails_the_full_derivative(seed):
     truncated, whole, how = subjects("tbptt:2,3", seed=seed)
     assert all(check.passed for check in verify(truncated, how))
-    checks = {check.tensor: check for check in verify(held_to_full(truncated, whole), how)}
+    checks = {check.tensor: check for check in verify(held_to("full", truncated, whole), how)}
     assert not any(check.passed for check in checks.values())
     finding = truncation_finding(truncated, whole, how, "full")
     said = finding.reason
@@ -79,7 +79,7 @@ def test_a_truncated_backward_passes_its_claim_and_fails_the_full_derivative(see
 
 def test_full_bptt_passes_the_full_derivative():
     truncated, whole, how = subjects("tbptt:5,5")
-    assert all(check.passed for check in verify(held_to_full(truncated, whole), how))
+    assert all(check.passed for check in verify(held_to("full", truncated, whole), how))
     assert "cuts nothing" in truncation_finding(truncated, whole, how, "full").reason
 
 
@@ -96,3 +96,34 @@ def test_the_finding_reads_well_and_is_plain_json():
 def test_against_is_one_of_two():
     with pytest.raises(UserError, match="unknown against 'ful'"):
         check_against("ful")
+
+
+def distance(report):
+    return [finding for finding in report.findings if finding.kind == "truncation"]
+
+
+def test_gradcheck_reports_the_distance_under_truncation_alone():
+    assert distance(rnnbp.gradcheck("gru", time_steps=4)) == []
+    report = rnnbp.gradcheck("gru", time_steps=4, truncation="tbptt:2,2")
+    (finding,) = distance(report)
+    assert report.passed and set(finding.tensors) == {check.tensor for check in report.checks}
+
+
+def test_gradcheck_against_the_full_derivative_fails_and_says_why():
+    report = rnnbp.gradcheck("gru", time_steps=4, truncation="tbptt:2,2", against="full")
+    assert not report.passed and {check.level for check in report.failures} == {"sequence"}
+    (finding,) = distance(report)
+    assert "throws away" in str(report) and finding.against == "full"
+    (table,) = [finding for finding in report.findings if finding.kind == "lags"]
+    assert table.where.startswith("recurrence (s < t)") and not (table.analytic[2:4, :2] != 0).any()
+    assert rnnbp.gradcheck("gru", time_steps=4, truncation="tbptt:9,9", against="full").passed
+    with pytest.raises(UserError, match="unknown against"):
+        rnnbp.gradcheck("gru", against="ful")
+
+
+def test_a_task_reports_the_distance_too():
+    report = rnnbp.checking.check_task("four-steps", truncation="tbptt:1,2", hidden_size=2)
+    (finding,) = distance(report)
+    assert report.passed and finding.tensors["readout.W"].difference < 1e-15 < 0.01 < finding.tensors["0.W"].difference
+    report = rnnbp.checking.check_task("four-steps", truncation="tbptt:1,2", hidden_size=2, against="full")
+    assert {check.tensor for check in report.failures} >= {"0.W", "0.U"} and "throws away" in str(report)

@@ -14,6 +14,7 @@ from helpers import refusal, relative_error
 import rnnbp
 from rnnbp.checking import all_specs
 from rnnbp.checking.lags import lag_tables, numeric_blocks
+from rnnbp.checking.lags.making import UNASKED_PRODUCTS, products
 from rnnbp.checking.lags.patterns import where
 from rnnbp.checking.problems import draw
 from rnnbp.checking.sequences import sequence_subject
@@ -226,3 +227,47 @@ def test_a_table_reads_well_and_is_plain_json():
     assert np.array(plain["errors"]).shape == (6, 5) and plain["worst"]["numeric"] != plain["worst"]["analytic"]
     page = table.to_html()
     assert page.count("<svg") == 2 and page.count("#d00000") == 2 * table.wrong.sum() and "http" not in page
+
+
+def found_lags(report):
+    return [finding for finding in report.findings if finding.kind == "lags"]
+
+
+def test_gradcheck_shows_every_table_or_that_of_the_worst_failure():
+    right = found_lags(rnnbp.gradcheck("lstm", lags=True))
+    assert [table.tensor for table in right] == ["W", "U", "b", "X", "h0", "c0"] and all(t.passed for t in right)
+    assert found_lags(rnnbp.gradcheck("lstm")) == []
+    cell = LoopedLSTM(3, 4, "dc carry dropped")
+    report = rnnbp.gradcheck(cell)
+    (table,) = found_lags(report)
+    failed = [check for check in report.failures if check.level == "sequence"]
+    assert table.tensor == max(failed, key=lambda check: check.error).tensor and table.where.startswith(LATER)
+    assert json.loads(json.dumps(report.to_json()))["findings"]["lags"][0]["where"] == table.where
+    assert found_lags(rnnbp.gradcheck(cell, lags=False)) == []
+    assert len(found_lags(rnnbp.gradcheck(cell, lags=True, cotangents="last"))) == 9
+
+
+def test_a_large_table_is_only_made_where_it_is_asked_for():
+    problem = draw(rnnbp.cell("lstm", 8, 16), 20, 4, 0)
+    assert products(problem, "U", setting("numpy", "float64", "complex-step", "full")) > UNASKED_PRODUCTS
+    assert found_lags(rnnbp.gradcheck(LoopedLSTM(3, 4, "dU = instead of +="), time_steps=40, batch=2)) == []
+
+
+def test_a_backward_that_refuses_windows_fails_without_a_table():
+    @dataclass(frozen=True)
+    class NoWindows(LoopedLSTM):
+        def scan(self, *args, **options):
+            found = super().scan(*args, **options)
+            if found is NotImplemented:
+                return found
+
+            def backward(dys, ds_T=None, window=None):
+                if window is not None and window.start:
+                    raise RuntimeError("no windows")
+                return found[2](dys, ds_T, window)
+
+            return *found[:2], backward
+
+    assert rnnbp.gradcheck(NoWindows(3, 4)).passed
+    report = rnnbp.gradcheck(NoWindows(3, 4, "dU = instead of +="))
+    assert not report.passed and found_lags(report) == []

@@ -9,7 +9,9 @@ from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, PointwiseCell
 from rnnbp.checking.crossings import uncrossed
 from rnnbp.checking.directions import DIRECTIONS
+from rnnbp.checking.distances import check_against, held_to, truncation_finding
 from rnnbp.checking.examination import examine
+from rnnbp.checking.lags import lag_findings
 from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.methods import numeric_method
 from rnnbp.checking.numeric import MEMORY
@@ -21,7 +23,7 @@ from rnnbp.checking.verdicts import Progress, check_counts, setting
 from rnnbp.checking.vjps import step_subject
 from rnnbp.errors import UserError
 from rnnbp.registry import cell as make_cell
-from rnnbp.truncation import parse
+from rnnbp.truncation import Window, full, parse
 
 SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
@@ -37,6 +39,8 @@ def gradcheck(
     directions: int = DIRECTIONS,
     levels: Sequence[str] | None = None,
     cotangents: str = "all",
+    against: str = "claim",
+    lags: bool | None = None,
     properties: bool = True,
     time_steps: int = 5,
     batch: int = 3,
@@ -62,6 +66,9 @@ def gradcheck(
     the first. A wrong step is a bug of the cell; a right step in a wrong sequence a bug of the loop.
     cotangents: where errors come in: "all", at every output and last state; "last", at the last output; "state", at the
     last states; "every", each of the three in turn. One step always has an error at every state.
+    against: "claim", or "full": a truncated backward is held to the full derivative, which it fails.
+    lags: True, a table of dL_t/dv_s over steps t and s for every tensor v; False, none; None, only for the tensor that
+    failed worst, where that takes about a second at most.
     properties: whether those of `checking.properties` are examined, too.
     padded: the last sequence is shorter than the others (a mask), so that this path is checked too; not where a cell's
     or a backend's own scan takes no mask, for then that scan would step aside and go unchecked.
@@ -70,6 +77,7 @@ def gradcheck(
     """
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(time_steps=time_steps, batch=batch, memory=memory)
+    check_against(against)
     kinds, windows = kinds_of(cotangents), parse(truncation, time_steps)
     name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
     if not numeric_method(how.method).stops and isinstance(made, PointwiseCell) and made.cut:
@@ -79,18 +87,24 @@ def gradcheck(
         problem = draw(made, time_steps, batch, seed, dtype, padded)
         return replace(problem, mask=None) if mask_is_refused(problem, how) else problem
 
-    def sequence(problem: Problem, kind: str = "all") -> Subject:
+    def sequence(problem: Problem, kind: str = "all", parts: Sequence[Window] = windows) -> Subject:
         called = name if kind == "all" else f"{name}, {kind}"
-        return sequence_subject(called, restricted(problem, kind), windows, how)
+        return sequence_subject(called, restricted(problem, kind), parts, how)
 
     taken, kinks = uncrossed(lambda seed: sequence(drawn(seed)), seed, how, memory)
-    problem = drawn(taken)
+    problem, uncut = drawn(taken), full(time_steps)
     known: dict[str, Make] = {
         "step": lambda: [step_subject(name, problem, how)],
-        "sequence": lambda: [sequence(problem, kind) for kind in kinds],
+        "sequence": lambda: [
+            held_to(against, sequence(problem, kind), sequence(problem, kind, uncut)) for kind in kinds
+        ],
     }
     checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
     findings += [kinks] if kinks is not None else []
+    if windows != uncut:
+        findings.append(truncation_finding(sequence(problem), sequence(problem, parts=uncut), how, against))
+    seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
+    findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory)
     findings += [examine(name, problem, how)] if properties else []
     return Report(tuple(checks), seed, findings=tuple(findings))
 

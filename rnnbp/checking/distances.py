@@ -92,9 +92,12 @@ def truncation_finding(truncated: Subject, whole: Subject, how: Setting, against
     return Distance(truncated.name, how.truncation, found, check_against(against))
 
 
-def held_to_full(truncated: Subject, whole: Subject) -> Subject:
-    """The truncated backward with the full derivative to be held to; it fails wherever truncation cuts something."""
-    return replace(truncated, loss=whole.loss)
+def held_to(against: str, truncated: Subject, whole: Subject) -> Subject:
+    """The truncated backward with what it is held to: "claim", or "full", the derivative without truncation.
+
+    Held to the full derivative it fails wherever truncation cuts something.
+    """
+    return replace(whole, gradients=truncated.gradients) if check_against(against) == "full" else truncated
 
 
 def check_against(against: str) -> str:

@@ -12,6 +12,7 @@ from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic, Loss, plain
 from rnnbp.checking.crossings import uncrossed
 from rnnbp.checking.directions import DIRECTIONS
+from rnnbp.checking.distances import check_against, held_to, truncation_finding
 from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.losses import loss_subject, readout_subject
 from rnnbp.checking.numeric import MEMORY
@@ -24,7 +25,7 @@ from rnnbp.numerics import Array, HostArray
 from rnnbp.registry import LOSSES, TASKS
 from rnnbp.sources import Source
 from rnnbp.stacking import States, stack
-from rnnbp.truncation import Window, parse
+from rnnbp.truncation import Window, full, parse
 
 
 def check_task(
@@ -38,6 +39,7 @@ def check_task(
     extent: str = "auto",
     directions: int = DIRECTIONS,
     levels: Sequence[str] | None = None,
+    against: str = "claim",
     time_steps: int | None = None,
     batch: int | None = None,
     input_size: int | None = None,
@@ -63,7 +65,7 @@ def check_task(
     sizes = (source.batch_size if batch is None else batch, source.time_steps if time_steps is None else time_steps)
     xs, targets, _ = source.batch(source.start(seed), *sizes)[0]
     words: dict[str, Any] = {"backend": backend, "dtype": dtype, "method": method, "truncation": truncation}
-    words |= {"extent": extent, "directions": directions, "levels": levels}
+    words |= {"extent": extent, "directions": directions, "levels": levels, "against": against}
     words |= {"seed": seed, "memory": memory, "progress": progress}
     return replace(check_model(model, xs, targets, name=cell, **words), task=task)
 
@@ -81,6 +83,7 @@ def check_model(
     extent: str = "auto",
     directions: int = DIRECTIONS,
     levels: Sequence[str] | None = None,
+    against: str = "claim",
     seed: int = 0,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -101,22 +104,25 @@ def check_model(
         raise UserError(f"check_model takes a Model of rnnbp; got {type(model).__name__}")
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(memory=memory)
-    windows = parse(truncation, xs.shape[0])
+    check_against(against)
+    windows, uncut = parse(truncation, xs.shape[0]), full(xs.shape[0])
     shape = (*xs.shape[:2], model.output_size)
 
     def rng(part: int) -> np.random.Generator:  # what one part draws does not depend on the levels asked for
         return np.random.default_rng([seed, part])
 
-    def whole(seed: int) -> Subject:
-        return model_subject(name, model, xs, targets, windows, how, np.random.default_rng(seed))
+    def whole(seed: int, parts: Sequence[Window] = windows) -> Subject:
+        return model_subject(name, model, xs, targets, parts, how, np.random.default_rng(seed))
 
     known: dict[str, Make] = {
         "loss": lambda: [loss_subject(name, model.loss, rng(1).standard_normal(shape), targets, None, how)],
         "readout": lambda: [readout_subject(name, shape, model.stack.output_size, how, rng(2))],
-        "model": lambda: [whole(taken)],
+        "model": lambda: [held_to(against, whole(taken), whole(taken, uncut))],
     }
     taken, kinks = uncrossed(whole, seed, how, memory)
     checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
+    if windows != uncut:
+        findings.append(truncation_finding(whole(taken), whole(taken, uncut), how, against))
     return Report(tuple(checks), seed, findings=(*findings, *([kinks] if kinks is not None else [])))
 
 

@@ -4,6 +4,7 @@
 block, `patterns` says where the wrong ones lie, `pages` shows it.
 """
 
+from rnnbp.checking.lags.making import lag_findings as lag_findings
 from rnnbp.checking.lags.making import lag_tables as lag_tables
 from rnnbp.checking.lags.numeric import numeric_blocks as numeric_blocks
 from rnnbp.checking.lags.table import LagTable as LagTable

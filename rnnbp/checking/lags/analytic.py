@@ -92,7 +92,8 @@ def _gradients(problem: Problem, how: Setting, probes: Mapping[str, Probes]) -> 
     def of(row: int | None, window: Window) -> dict[str, HostArray]:
         dys = problem.dys if row is None else np.where(steps == row, problem.dys, 0.0)
         ends = [d if row in (None, time_steps) else np.zeros_like(d) for d in problem.ds_T]
-        dparams, dxs, ds = backward(move(dys), tuple(map(move, ends)), window)
+        with np.errstate(all="ignore"):  # what is not finite is told as such, and no warning of a wrong backward
+            dparams, dxs, ds = backward(move(dys), tuple(map(move, ends)), window)
         named = dict(zip(given, [*(dparams.get(name) for name in params), dxs, *ds], strict=True))
         fitting = {n: d for n, d in named.items() if d is not None and tuple(d.shape) == given[n].shape}
         return {name: along(name, d) for name, d in fitting.items() if name in probes}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rnnbp.checking.distances import check_against
 from rnnbp.checking.lags.analytic import Blocks, analytic_blocks
 from rnnbp.checking.lags.numeric import numeric_blocks, role, used
 from rnnbp.checking.lags.numeric import tensors as tensors_of
@@ -14,14 +15,17 @@ from rnnbp.checking.lags.slopes import STENCILS, NotComplexError
 from rnnbp.checking.lags.table import LagTable
 from rnnbp.checking.numeric import MEMORY
 from rnnbp.checking.problems import Problem
+from rnnbp.checking.report import Check
 from rnnbp.checking.tolerances import tolerance
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import HostArray
-from rnnbp.truncation import Window, parse
+from rnnbp.truncation import Window, full, parse
 
 # Differences of windows are right to rounding: T steps of some products each, in units of epsilon and of the norms that
 # were subtracted. The largest of right cells is 13 ε at T = 5 and 32 ε at T = 12 (20 problems each).
 ROUNDINGS_PER_STEP = 20
+LOOP_PRODUCTS = 1e4  # of the time that one step of the loop takes
+UNASKED_PRODUCTS = 2e8  # about a second; a larger table is only made where it is asked for
 
 
 def lag_tables(
@@ -31,11 +35,13 @@ def lag_tables(
     tensors: Sequence[str] | None = None,
     *,
     windows: Sequence[Window] | None = None,
+    against: str = "claim",
     memory: int = MEMORY,
 ) -> tuple[LagTable, ...]:
     """The table of every tensor, or of those named, for a cell on a problem, the cell being called `name`.
 
-    windows: default those of `how.truncation`. A tensor of more than 2000 entries (or where `how.extent` says so) is
+    windows: default those of `how.truncation`; with `against` "full" the numeric side has none, so that the blocks that
+    truncation throws away are the wrong ones. A tensor of more than 2000 entries (or where `how.extent` says so) is
     measured along random ±1 directions of each gate, one for each of `how.seeds`. A tensor whose gradient is missing or
     of another shape has no table. Difference methods are used as such; every other method means complex steps, and
     tangents five-point differences where the forward does not stay complex.
@@ -43,11 +49,15 @@ def lag_tables(
     parts = parse(how.truncation, len(problem.xs)) if windows is None else list(windows)
     chosen: dict[str, Probes] = {}
     for tensor in tensors_of(problem) if tensors is None else tensors:
-        role(problem, tensor)  # refuses what is no tensor of the cell
-        gates, shape = problem.cell.blocks.get(tensor, ()), used(problem, tensor)[0].shape
-        chosen[tensor] = probes(tensor, shape, gates, how.seeds, how.extent)
+        chosen[tensor] = _probes(problem, tensor, how)
     found = analytic_blocks(problem, parts, how, chosen)
-    return tuple(_table(name, problem, parts, how, tensor, chosen[tensor], found[tensor], memory) for tensor in found)
+    held = full(len(problem.xs)) if check_against(against) == "full" else parts
+    return tuple(_table(name, problem, held, how, tensor, chosen[tensor], found[tensor], memory) for tensor in found)
+
+
+def _probes(problem: Problem, tensor: str, how: Setting) -> Probes:
+    shape, gates = used(problem, tensor)[0].shape, problem.cell.blocks.get(tensor, ())
+    return probes(tensor, shape, gates, how.seeds, how.extent)
 
 
 def _table(
@@ -90,3 +100,43 @@ def _rounding(side: Blocks, time_steps: int, how: Setting, method: str) -> dict[
     # the numbers are less exact than a vanishing block is small: it is judged beside the largest of its row
     each += tolerance(method, how.dtype).value if method in STENCILS else 0.0
     return {g: np.broadcast_to(each * np.max(s, axis=1, keepdims=True), s.shape) for g, s in side.scales.items()}
+
+
+def products(problem: Problem, tensor: str, how: Setting) -> float:
+    """Roughly how many products a table takes: T² backwards of T / 2 steps, and T² / 2 complex steps for each copy.
+
+    What the loop itself takes for a step back stands for so many products, too.
+    """
+    time_steps, batch, _ = problem.xs.shape
+    each = batch * sum(value.size for value in problem.params.values())
+    copies = _probes(problem, tensor, how).count
+    return float(time_steps**2 * (time_steps / 2 * (LOOP_PRODUCTS + each) + 2 * each * copies))
+
+
+def lag_findings(
+    name: str,
+    problem: Problem,
+    how: Setting,
+    checks: Sequence[Check],
+    *,
+    every: bool | None = None,
+    against: str = "claim",
+    memory: int = MEMORY,
+) -> tuple[LagTable, ...]:
+    """What a gradient check adds: the tables of `every` tensor (True), none (False), or (None) that of the tensor that
+    failed worst over the sequence, where it takes about a second at most.
+    """
+    if every is False:
+        return ()
+    if every:
+        return lag_tables(name, problem, how, against=against, memory=memory)
+    failed = [check for check in checks if check.level == "sequence" and not check.passed and not check.note]
+    if not failed:
+        return ()
+    worst = max(failed, key=lambda check: check.badness).tensor
+    if products(problem, worst, how) > UNASKED_PRODUCTS:
+        return ()
+    try:
+        return lag_tables(name, problem, how, [worst], against=against, memory=memory)
+    except Exception:  # a backward that is wrong may refuse windows: it has failed, and is reported, without a table
+        return ()

@@ -39,7 +39,7 @@ def role(problem: Problem, name: str) -> str:
 
 def used(problem: Problem, name: str) -> list[HostArray]:
     """What of a tensor each step uses: a parameter at all T, one x_t at each; a first state at the first alone."""
-    value, kind = tensors(problem)[name], role(problem, name)
+    kind, value = role(problem, name), tensors(problem)[name]
     return {"parameter": [value] * len(problem.xs), "inputs": list(value), "state": [value]}[kind]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rnnbp.checking import heatmap
@@ -40,7 +41,8 @@ def verdict(table: LagTable) -> str:
 def lines(table: LagTable) -> str:
     """The heat map of the numeric blocks, wrong ones marked, between title and verdict."""
     shown = heatmap.text(table.norms(table.numeric), table.rows, table.columns, table.wrong, axes=axes(table))
-    return "\n".join([title(table), *shown, verdict(table)])
+    head = fill(title(table), 80, subsequent_indent="  ", break_long_words=False)
+    return "\n".join([head, *shown, verdict(table)])
 
 
 def axes(table: LagTable) -> tuple[str, str]:
