@@ -84,6 +84,7 @@ def test_a_wrong_gradient_is_reported_in_full():
         check_cell(misbehaving("dU scaled by 1.001"), backend="numpy", checks=["gradients-by-complex-step"])
     message = str(error.value)
     assert "    worst: U[" in message and "FAIL" in message and "analytic" in message
+    assert "    diagnosis: factor (dU" in message
 
 
 class Faster(type(rnnbp.backend("numpy"))):
