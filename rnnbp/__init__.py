@@ -18,9 +18,9 @@ from rnnbp.cellbase import PointwiseBackward as PointwiseBackward
 from rnnbp.cellbase import PointwiseCell as PointwiseCell
 from rnnbp.cellbase import State as State
 from rnnbp.cellbase import StepBackward as StepBackward
-from rnnbp.checking import Report as Report
-from rnnbp.checking import gradcheck as gradcheck
+from rnnbp.checking.gradchecks import gradcheck as gradcheck
 from rnnbp.checking.products import hvp as hvp
+from rnnbp.checking.report import Report as Report
 from rnnbp.errors import UserError as UserError
 from rnnbp.layers import GRU as GRU
 from rnnbp.layers import LSTM as LSTM

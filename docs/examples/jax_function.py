@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnbp.checking.foreign import check_function
+import rnnbp
 
 
 @jax.custom_vjp
@@ -62,7 +62,7 @@ def check():
     """The reports on all states, and on their norm."""
     rng = np.random.default_rng(0)
     inputs = [rng.standard_normal(shape) for shape in ((5, 3, 4), (4, 6), (6, 6))]
-    return [check_function(fn, inputs, backend="jax") for fn in (states, norm_of_states)]
+    return [rnnbp.gradcheck(fn, inputs, backend="jax") for fn in (states, norm_of_states)]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnbp.checking.foreign import check_function
+import rnnbp
 
 
 def sigmoid(a):
@@ -58,8 +58,8 @@ def inputs():
 
 def check():
     """The reports: of the backward as it is, and of the one that does not carry dh."""
-    right = check_function(forward, inputs(), backward=backward)
-    wrong = check_function(forward, inputs(), backward=lambda d, kept: backward(d, kept, carry=False), time_axis=0)
+    right = rnnbp.gradcheck(forward, inputs(), backward=backward)
+    wrong = rnnbp.gradcheck(forward, inputs(), backward=lambda d, kept: backward(d, kept, carry=False), time_axis=0)
     return right, wrong
 
 

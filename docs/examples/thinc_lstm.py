@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from thinc.api import NumpyOps, Ops
 
-from rnnbp.checking.foreign import check_function
+import rnnbp
 
 T, B, I, H = 5, 3, 4, 6
 
@@ -58,7 +58,7 @@ def check():
     rng = np.random.default_rng(0)
     shapes = {"X": (T, B, I), "Wx": (4 * H, I), "bx": (4 * H,), "Wh": (4 * H, H), "bh": (4 * H,)}
     inputs = {name: 0.5 * rng.standard_normal(shape).astype("f") for name, shape in shapes.items()}
-    return [check_function(lstm(ops), inputs, name=type(ops).__name__) for ops in (PortableOps(), NumpyOps())]
+    return [rnnbp.gradcheck(lstm(ops), inputs, name=type(ops).__name__) for ops in (PortableOps(), NumpyOps())]
 
 
 if __name__ == "__main__":

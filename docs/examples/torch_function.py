@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from rnnbp.checking.foreign import check_function
+import rnnbp
 
 
 class Pointwise(torch.autograd.Function):
@@ -56,7 +56,7 @@ def check():
     """The reports on the right function and on the one without the slope."""
     draw = torch.Generator().manual_seed(0)
     inputs = [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((3, 24), (3, 6))]
-    return [check_function(function(kind), inputs, name=kind.__name__) for kind in (Pointwise, Slopeless)]
+    return [rnnbp.gradcheck(function(kind), inputs, name=kind.__name__) for kind in (Pointwise, Slopeless)]
 
 
 if __name__ == "__main__":

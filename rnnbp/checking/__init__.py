@@ -1,17 +1,49 @@
 """Gradient checks: numeric derivatives of a forward against the backward that was written by hand.
 
-`subjects` says what is compared, `differences` how the numeric side is made, `metric` and `tolerances` how it is
-judged; `cells` checks a cell over a sequence, `models` a whole model, `catalogue` many cells.
+`subjects` says what is compared and `arithmetic` on what numbers, `methods` how the numeric side is made, `metric` and
+`tolerances` how it is judged, `report` what is told; `cells` checks a cell, `models` a whole model, `catalogue` many
+cells, `foreign` anybody's function. `lags` locates a fault in time, `diagnosis` names it, `selftest` tries the checker.
 """
 
-from rnnbp.checking.catalogue import all_specs as all_specs
-from rnnbp.checking.catalogue import builtin_specs as builtin_specs
-from rnnbp.checking.catalogue import check_cells as check_cells
-from rnnbp.checking.cells import gradcheck as gradcheck
-from rnnbp.checking.losses import check_losses as check_losses
-from rnnbp.checking.models import check_model as check_model
-from rnnbp.checking.models import check_task as check_task
-from rnnbp.checking.parities import ParityReport as ParityReport
-from rnnbp.checking.parities import parity as parity
-from rnnbp.checking.report import Check as Check
-from rnnbp.checking.report import Report as Report
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnbp.checking.catalogue import all_specs as all_specs
+    from rnnbp.checking.catalogue import builtin_specs as builtin_specs
+    from rnnbp.checking.catalogue import check_cells as check_cells
+    from rnnbp.checking.foreign import check_function as check_function
+    from rnnbp.checking.losses import check_losses as check_losses
+    from rnnbp.checking.models import check_model as check_model
+    from rnnbp.checking.models import check_task as check_task
+    from rnnbp.checking.parities import ParityReport as ParityReport
+    from rnnbp.checking.parities import parity as parity
+    from rnnbp.checking.procedures import compare_procedures as compare_procedures
+    from rnnbp.checking.report import Check as Check
+    from rnnbp.checking.report import Report as Report
+    from rnnbp.checking.selftest import self_test as self_test
+
+# name -> its module; loaded on first use, for whoever only trains shall not wait for it
+_HOMES = {
+    "all_specs": "catalogue",
+    "builtin_specs": "catalogue",
+    "check_cells": "catalogue",
+    "check_function": "foreign",
+    "check_losses": "losses",
+    "check_model": "models",
+    "check_task": "models",
+    "ParityReport": "parities",
+    "parity": "parities",
+    "compare_procedures": "procedures",
+    "Check": "report",
+    "Report": "report",
+    "self_test": "selftest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
