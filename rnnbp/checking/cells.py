@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, PointwiseCell
 from rnnbp.checking.crossings import uncrossed
+from rnnbp.checking.diagnosis import explain
 from rnnbp.checking.directions import DIRECTIONS
 from rnnbp.checking.distances import check_against, held_to, truncation_finding
 from rnnbp.checking.examination import examine
@@ -105,6 +106,8 @@ def gradcheck(
         findings.append(truncation_finding(sequence(problem), sequence(problem, parts=uncut), how, against))
     seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
     findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory)
+    if against == "claim":
+        findings += explain(sequence_subject(name, seen, windows, how), seen, windows, how, checks)
     findings += [examine(name, problem, how)] if properties else []
     return Report(tuple(checks), seed, findings=tuple(findings))
 

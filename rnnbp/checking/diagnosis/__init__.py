@@ -3,3 +3,4 @@
 from rnnbp.checking.diagnosis.finding import Diagnosis as Diagnosis
 from rnnbp.checking.diagnosis.finding import Explanation as Explanation
 from rnnbp.checking.diagnosis.finding import diagnose as diagnose
+from rnnbp.checking.diagnosis.finding import explain as explain

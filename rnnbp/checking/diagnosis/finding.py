@@ -22,6 +22,7 @@ from rnnbp.truncation import Window
 
 ENOUGH = 0.99  # of the residual, to name a fault: a right name explains all but rounding, a wrong one rarely half
 # where two explain the same, the one that stands first here is named: the particular before the general
+DIAGNOSED_UP_TO = 50_000  # numbers that the forward holds: some hundred sweeps over it take seconds then
 FAMILIES: tuple[Family, ...] = (*loops.FAMILIES, *tensors.FAMILIES, *steps.FAMILIES)
 
 
@@ -112,17 +113,18 @@ def diagnose(
 
 def explain(
     subject: Subject, problem: Problem, windows: Sequence[Window], how: Setting, checks: Sequence[Check]
-) -> Diagnosis | None:
-    """The diagnosis of the failed checks of a sequence, and of its step; None where all passed."""
+) -> list[Diagnosis]:
+    """The diagnosis of the checks of a sequence and of its step, if one failed and the problem is not too large."""
     failed = [check for check in checks if not check.passed]
+    if not failed or subject.work > DIAGNOSED_UP_TO:
+        return []
     wrong = tuple(dict.fromkeys(check.tensor for check in failed))
-    if not failed:
-        return None
-    given = {n: how.backend.asarray(v, how.dtype) for n, v in subject.tensors.items()}
-    analytic = {n: np.asarray(how.backend.to_numpy(g), np.float64) for n, g in subject.gradients(given).items()}
     known = {check.level for check in checks} >= {"step", "sequence"}
     level = ("step" if any(check.level == "step" for check in failed) else "loop") if known else ""
+    given = {n: how.backend.asarray(v, how.dtype) for n, v in subject.tensors.items()}
+    found = {n: g for n, g in subject.gradients(given).items() if g is not None}
+    analytic = {n: np.asarray(how.backend.to_numpy(g), np.float64) for n, g in found.items()}
     try:
-        return diagnose(subject.name, problem, windows, analytic, wrong, level)
+        return [diagnose(subject.name, problem, windows, analytic, wrong, level)]
     except UserError as error:  # the forward uses what the tape has no rule for
-        return Diagnosis(subject.name, (), wrong, level, str(error))
+        return [Diagnosis(subject.name, (), wrong, level, str(error))]
