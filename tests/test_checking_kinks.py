@@ -138,7 +138,7 @@ def test_where_directions_stand_for_entries_the_distance_decides():
 
 @pytest.mark.parametrize("method", ["complex-step", "five-point"])
 def test_a_model_with_a_relu_has_kinks_and_one_with_a_softmax_none(method):
-    options = {"method": method, "levels": ("model",)}
+    options = {"method": method, "levels": ("model",), "properties": False}
     (kinks,) = check_task("four-steps", RELU, **options).findings
     assert isinstance(kinks, Kinks) and kinks.reach == reach(method)
     softmax = check_task("copy:symbols=3,length=2", "gru", time_steps=5, batch=2, hidden_size=3, **options)

@@ -9,7 +9,9 @@ import pytest
 
 import rnnbp.model
 from rnnbp.checking import check_task
-from rnnbp.checking.losses import SHAPE, all_losses, check_losses, loss_subject, loss_subjects, readout_subject
+from rnnbp.checking.losses import SHAPE, all_losses, check_losses, loss_cases, loss_subject
+from rnnbp.checking.networks import readout_subject
+from rnnbp.checking.properties import OF_BACKWARDS, WITHOUT_COTANGENT
 from rnnbp.checking.verdicts import setting, verify
 from rnnbp.errors import UserError
 from rnnbp.losses import CrossEntropy, Loss, MeanSquaredError
@@ -32,6 +34,15 @@ def test_every_registered_loss_passes_by_other_methods_and_in_float32(method, dt
     assert check_losses(method=method, dtype=dtype).passed
 
 
+def test_properties_of_losses_are_examined(monkeypatch):
+    (found,) = check_losses(["mse"]).findings
+    assert found.passed and set(found.missed["loss"]) == set(OF_BACKWARDS)
+    monkeypatch.setattr(type(LOSSES), "make", lambda *_: DeafToCotangent())
+    (found,) = check_losses(["mse"]).findings
+    assert {name for _, name in found.faults} == {"zero at zero cotangent", "linear in the cotangent"}
+    assert "mse, floats, mask: dy is as large as" in str(found)
+
+
 def test_every_option_kind_of_target_and_mask_is_covered():
     assert {spec.partition(":")[0] for spec in all_losses()} == set(LOSSES)
     assert len(all_losses()) == 4 * len(LOSSES)
@@ -39,7 +50,7 @@ def test_every_option_kind_of_target_and_mask_is_covered():
     for words in ("reduction=mean", "reduction=sum", "steps=every", "steps=last", "class numbers", "floats", "mask"):
         assert any(words in name for name in names)
     assert {c.padded for c in check_losses().checks} == {True, False}
-    assert [s.name for s in loss_subjects("mse", HOW, 0)] == ["mse, floats", "mse, floats, mask"]
+    assert [case.name for case in loss_cases("mse", HOW, 0)] == ["mse, floats", "mse, floats, mask"]
 
 
 class Half(MeanSquaredError):
@@ -61,7 +72,7 @@ class Unmasked(CrossEntropy):
 class DeafToCotangent(MeanSquaredError):
     def __call__(self, y, target, mask=None):
         value, backward = super().__call__(y, target, mask)
-        return value, lambda dvalue=None: backward() if dvalue is None else backward(dvalue / dvalue)
+        return value, lambda dvalue=None: backward() if dvalue is None else backward(0 * dvalue + 1)
 
 
 def fails(loss, target, masked=False, weight=None):
@@ -94,7 +105,7 @@ class Peculiar(Loss):
 def test_a_loss_that_takes_no_target_known_is_refused(monkeypatch):
     monkeypatch.setattr(type(LOSSES), "make", lambda *_: Peculiar())
     with pytest.raises(UserError, match="takes neither class numbers nor floats"):
-        list(loss_subjects("peculiar", HOW, 0))
+        list(loss_cases("peculiar", HOW, 0))
 
 
 def test_the_readout_passes_on_every_backend(backend):
@@ -111,7 +122,7 @@ def test_a_fault_of_the_readout_is_told_from_the_rest(monkeypatch):
         value, backward = right(w, b, ys)
         return value, lambda d: (backward(d)[0], 2 * backward(d)[1], backward(d)[2])
 
-    monkeypatch.setattr("rnnbp.checking.losses.readout", wrong)
+    monkeypatch.setattr("rnnbp.checking.networks.readout", wrong)
     monkeypatch.setattr("rnnbp.model.readout", wrong)
     report = check_task("four-steps", "elman")
     assert {(c.level, c.tensor) for c in report.failures} == {("readout", "readout.b"), ("model", "readout.b")}
@@ -124,3 +135,14 @@ def test_a_task_is_checked_at_three_levels():
     assert {c.level for c in check_task("four-steps", levels=("loss",)).checks} == {"loss"}
     with pytest.raises(UserError, match="unknown level 'step'"):
         check_task("four-steps", levels=("step",))
+
+
+def test_properties_of_a_model_are_examined_where_every_entry_is_checked():
+    (found,) = check_task("four-steps", "gru").findings
+    want = {"loss": OF_BACKWARDS, "readout": OF_BACKWARDS, "model": WITHOUT_COTANGENT}
+    assert found.passed and {level: set(names) for level, names in found.missed.items()} == {
+        level: set(names) for level, names in want.items()
+    }
+    assert not check_task("four-steps", "gru", method="directional").findings
+    assert not check_task("four-steps", "gru", properties=False).findings
+    assert check_task("four-steps", "gru", method="directional", properties=True).findings

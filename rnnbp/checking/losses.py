@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.checking.arithmetic import Arithmetic, plain
 from rnnbp.checking.arithmetic import Loss as Scalar
+from rnnbp.checking.examination import Properties, of_backward
 from rnnbp.checking.levels import verify_all
 from rnnbp.checking.numeric import MEMORY
+from rnnbp.checking.pullbacks import loss_pullback
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects import Subject, Tensors, held_by
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
 from rnnbp.errors import UserError
-from rnnbp.initializers import glorot_uniform
 from rnnbp.losses import Loss
-from rnnbp.model import readout
 from rnnbp.numerics import Array, HostArray
 from rnnbp.registry import LOSSES
 
@@ -37,12 +38,16 @@ def check_losses(
 ) -> Report:
     """Check ∂L/∂y of losses on random outputs y: with and without a mask, for each kind of target that they take.
 
-    specs: NAME[:option=value,…]; by default every registered loss with each reduction and choice of steps.
+    specs: NAME[:option=value,…]; by default every registered loss with each reduction and choice of steps. What
+    their backwards have, `checking.properties`, is examined, too.
     """
     how = setting(backend, dtype, method, "full", seed=seed)
     check_counts(memory=memory)
-    subjects = [subject for spec in specs or all_losses() for subject in loss_subjects(spec, how, seed)]
-    return Report(tuple(verify_all(subjects, how, memory, progress)[0]), seed)
+    cases = [case for spec in specs or all_losses() for case in loss_cases(spec, how, seed)]
+    subjects = [loss_subject(case.name, *case[1:5], how, case.weight) for case in cases]
+    checks, findings = verify_all(subjects, how, memory, progress)
+    missed = {case.name: of_backward(loss_pullback(*case[1:5], np.asarray(case.weight or 1.0)), how) for case in cases}
+    return Report(tuple(checks), seed, findings=(*findings, Properties("losses", {"loss": _merged(missed)})))
 
 
 def all_losses() -> list[str]:
@@ -51,7 +56,18 @@ def all_losses() -> list[str]:
     return [f"{name}:reduction={r},steps={s}" for (r, s), name in product(options, LOSSES)]
 
 
-def loss_subjects(spec: str, how: Setting, seed: int) -> Iterator[Subject]:
+class LossCase(NamedTuple):
+    """A loss on outputs y (T, B, O) with a target; `weight` is the cotangent, None for that of one."""
+
+    name: str
+    loss: Loss
+    y: HostArray
+    target: HostArray
+    mask: HostArray | None
+    weight: float | None
+
+
+def loss_cases(spec: str, how: Setting, seed: int) -> Iterator[LossCase]:
     """A loss by name, for each kind of target that it takes; with a mask, and then with a cotangent, and without."""
     loss: Loss = LOSSES.make(spec)
     rng = np.random.default_rng(seed)
@@ -60,12 +76,16 @@ def loss_subjects(spec: str, how: Setting, seed: int) -> Iterator[Subject]:
     taken = {kind: target for kind, target in _targets(loss, rng).items() if _takes(loss, target, how)}
     if not taken:
         raise UserError(f"loss {spec} takes neither class numbers nor floats (T, B, O) as its target: check it by hand")
-    for (kind, target), flags in product(taken.items(), (None, mask)):
-        y = rng.standard_normal(SHAPE)
-        if flags is None:
-            yield loss_subject(f"{spec}, {kind}", loss, y, target, None, how)
-        else:
-            yield loss_subject(f"{spec}, {kind}, mask", loss, y, target, flags, how, weight=rng.standard_normal())
+    for kind, target in taken.items():
+        yield LossCase(f"{spec}, {kind}", loss, rng.standard_normal(SHAPE), target, None, None)
+        y, weight = rng.standard_normal(SHAPE), rng.standard_normal()
+        yield LossCase(f"{spec}, {kind}, mask", loss, y, target, mask, weight)
+
+
+def _merged(missed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """By property, what each case says of it."""
+    names = dict.fromkeys(name for found in missed.values() for name in found)
+    return {n: "; ".join(f"{case}: {found[n]}" for case, found in missed.items() if found[n]) for n in names}
 
 
 def _targets(loss: Loss, rng: np.random.Generator) -> Mapping[str, HostArray]:
@@ -76,7 +96,7 @@ def _targets(loss: Loss, rng: np.random.Generator) -> Mapping[str, HostArray]:
 def _takes(loss: Loss, target: HostArray, how: Setting) -> bool:
     axes, letters = (SHAPE, "T, B, O") if loss.steps == "every" else (SHAPE[1:], "B, O")
     try:
-        loss.check_target(how.backend.xp, _constant(plain(how.backend), target, how.dtype, how), axes, letters)
+        loss.check_target(how.backend.xp, constant_of(plain(how.backend), target, how.dtype, how), axes, letters)
     except UserError:
         return False
     return True
@@ -95,7 +115,7 @@ def loss_subject(
     scale = None if weight is None else held_by(how.dtype, weight)
 
     def of(where: Arithmetic) -> Scalar:
-        wanted = _constant(where, target, "float64", how)
+        wanted = constant_of(where, target, "float64", how)
         flags = None if mask is None else where.constant(mask)
         factor = 1.0 if scale is None else float(scale)
         return lambda given: factor * loss(given["y"], wanted, flags)[0]
@@ -103,40 +123,14 @@ def loss_subject(
     def gradients(given: Tensors) -> Tensors:
         here = plain(how.backend)
         flags = None if mask is None else here.constant(mask)
-        _, backward = loss(given["y"], _constant(here, target, how.dtype, how), flags)
+        _, backward = loss(given["y"], constant_of(here, target, how.dtype, how), flags)
         return {"y": backward() if scale is None else backward(here.constant(scale, how.dtype))}
 
     tensors = {"y": held_by(how.dtype, y)}
     return Subject(name, tensors, of, gradients, 8 * y.size, padded=mask is not None, level="loss")
 
 
-def readout_subject(
-    name: str, shape: tuple[int, int, int], width: int, how: Setting, rng: np.random.Generator
-) -> Subject:
-    """The dense layer after the cells, h W + b for h (T, B, H), with the scalar Σ y∘dy for outputs y of that shape."""
-    time_steps, batch, outputs = shape
-    drawn = {"readout.W": glorot_uniform()(rng, (width, outputs)), "readout.b": rng.standard_normal(outputs)}
-    drawn |= {"h": rng.standard_normal((time_steps, batch, width))}
-    dy = held_by(how.dtype, rng.standard_normal(shape))
-
-    def of(where: Arithmetic) -> Scalar:
-        weights = where.constant(dy, "float64")
-
-        def scalar(given: Tensors) -> Array:
-            y = readout(given["readout.W"], given["readout.b"], given["h"])[0]
-            return where.xp.sum(y * weights, axis=(-3, -2, -1))
-
-        return scalar
-
-    def gradients(given: Tensors) -> Tensors:
-        _, backward = readout(given["readout.W"], given["readout.b"], given["h"])
-        return dict(zip(drawn, backward(plain(how.backend).constant(dy, how.dtype)), strict=True))
-
-    tensors = {n: held_by(how.dtype, v) for n, v in drawn.items()}
-    work = time_steps * batch * (width + 4 * outputs)
-    return Subject(name, tensors, of, gradients, work, level="readout")
-
-
-def _constant(where: Arithmetic, value: HostArray, dtype: str, how: Setting) -> Array:
+def constant_of(where: Arithmetic, value: HostArray, dtype: str, how: Setting) -> Array:
+    """A host array as a constant: class numbers as they are, others as numbers that the checked dtype holds."""
     integral = np.issubdtype(value.dtype, np.integer)
     return where.constant(value) if integral else where.constant(held_by(how.dtype, value), dtype)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rnnbp.backends import Backend
-from rnnbp.checking.arithmetic import Arithmetic, Loss, plain
 from rnnbp.checking.crossings import uncrossed
 from rnnbp.checking.directions import DIRECTIONS
 from rnnbp.checking.distances import check_against, held_to, truncation_finding
+from rnnbp.checking.examination import Properties, of_backward
 from rnnbp.checking.levels import Make, of_levels, verify_all
-from rnnbp.checking.losses import loss_subject, readout_subject
+from rnnbp.checking.losses import loss_subject
+from rnnbp.checking.networks import model_subject as model_subject
+from rnnbp.checking.networks import readout_subject
 from rnnbp.checking.numeric import MEMORY
+from rnnbp.checking.pullbacks import Pullback, loss_pullback, readout_pullback, subject_pullback
 from rnnbp.checking.report import Report
-from rnnbp.checking.subjects import Subject, Tensors, free_name, held_by, truncated, unlike_zero
+from rnnbp.checking.subjects import Subject
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.model import Model
-from rnnbp.numerics import Array, HostArray
+from rnnbp.numerics import HostArray
 from rnnbp.registry import LOSSES, TASKS
 from rnnbp.sources import Source
-from rnnbp.stacking import States, stack
+from rnnbp.stacking import stack
 from rnnbp.truncation import Window, full, parse
 
 
@@ -39,6 +42,7 @@ def check_task(
     extent: str = "auto",
     directions: int = DIRECTIONS,
     levels: Sequence[str] | None = None,
+    properties: bool | None = None,
     against: str = "claim",
     time_steps: int | None = None,
     batch: int | None = None,
@@ -66,7 +70,7 @@ def check_task(
     xs, targets, _ = source.batch(source.start(seed), *sizes)[0]
     words: dict[str, Any] = {"backend": backend, "dtype": dtype, "method": method, "truncation": truncation}
     words |= {"extent": extent, "directions": directions, "levels": levels, "against": against}
-    words |= {"seed": seed, "memory": memory, "progress": progress}
+    words |= {"properties": properties, "seed": seed, "memory": memory, "progress": progress}
     return replace(check_model(model, xs, targets, name=cell, **words), task=task)
 
 
@@ -83,6 +87,7 @@ def check_model(
     extent: str = "auto",
     directions: int = DIRECTIONS,
     levels: Sequence[str] | None = None,
+    properties: bool | None = None,
     against: str = "claim",
     seed: int = 0,
     memory: int = MEMORY,
@@ -95,6 +100,7 @@ def check_model(
 
     levels: "loss", on random outputs with the batch's targets; "readout", the dense layer alone; "model", all of it; by
     default each of them.
+    properties: whether those of `checking.properties` are examined, too; by default where every entry is checked.
     xs, targets: host arrays as the model takes them, xs (T, B, I) or class numbers (T, B). name: in the report.
     extent: "exhaustive", "directional", or "auto": directional beyond 2000 scalars, with `directions` random directions
     for each gate block. For a large model take method "tangent", or "directional", which is short for both.
@@ -120,64 +126,26 @@ def check_model(
         "model": lambda: [held_to(against, whole(taken), whole(taken, uncut))],
     }
     taken, kinks = uncrossed(whole, seed, how, memory)
-    checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
+    subjects = of_levels(known, levels, how)
+    checks, findings = verify_all(subjects, how, memory, progress)
     if windows != uncut:
         findings.append(truncation_finding(whole(taken), whole(taken, uncut), how, against))
-    return Report(tuple(checks), seed, findings=(*findings, *([kinks] if kinks is not None else [])))
+    findings += [kinks] if kinks is not None else []
+    asked = [s for s in subjects if (not how.directional(s) if properties is None else properties)]
+    findings += [_properties(name, model, targets, asked, how)] if asked else []
+    return Report(tuple(checks), seed, findings=tuple(findings))
 
 
-def model_subject(
-    name: str,
-    model: Model,
-    xs: HostArray,
-    targets: HostArray,
-    windows: Sequence[Window],
-    how: Setting,
-    rng: np.random.Generator,
-) -> Subject:
-    """A model on one batch, with its own loss as the scalar; the loss sees the outputs of `truncated`."""
-    backend, xp = how.backend, how.backend.xp
-    params = tuple(model.params)
-    like = backend.asarray(0.0, "float64")
-    first = model.stack.initial_state(xp, xs.shape[1], like)
-    dense = model.inputs == "dense"
-    xs_name = free_name("X", params)
-    states = [[free_name(f"{prefix}{state}0", params) for state in cell.states] for prefix, cell in model.stack.cells]
-    tensors = {n: held_by(how.dtype, v) for n, v in unlike_zero(model.init(rng), rng).items()}
-    tensors |= {xs_name: held_by(how.dtype, xs)} if dense else {}
-    for names, s in zip(states, first, strict=True):
-        tensors |= {n: held_by(how.dtype, backend.to_numpy(z)) for n, z in zip(names, s, strict=True)}
+def _properties(name: str, model: Model, targets: HostArray, subjects: Sequence[Subject], how: Setting) -> Properties:
+    """What the backwards of the levels have: of the whole model only what needs no cotangent, for it takes none."""
 
-    def constant(where: Arithmetic, value: HostArray, dtype: str) -> Array:
-        integral = np.issubdtype(value.dtype, np.integer)
-        return where.constant(value) if integral else where.constant(held_by(how.dtype, value), dtype)
+    def readout(subject: Subject) -> Pullback:
+        shape = (*subject.tensors["h"].shape[:-1], model.output_size)
+        return readout_pullback(subject.tensors, np.random.default_rng(0).standard_normal(shape))
 
-    def pick(given: Tensors) -> tuple[dict[str, Array], Any, States]:
-        s0 = tuple(tuple(given[n] for n in names) for names in states)
-        return {n: given[n] for n in params}, given[xs_name] if dense else None, s0
-
-    def loss(where: Arithmetic) -> Loss:
-        symbols, wanted = constant(where, xs, "float64"), constant(where, targets, "float64")
-
-        def segment(given: Tensors, start: int, stop: int, s: States | None) -> tuple[Array, States]:
-            p, inputs, s0 = pick(given)
-            inputs = inputs[..., start:stop, :, :] if dense else symbols[start:stop, :]
-            return model.run(p, inputs, s or s0, backend=where.scanner)
-
-        real = {n: where.constant(v, "float64") for n, v in tensors.items()}
-        forward = truncated(where.xp, segment, windows, real)
-        return lambda given: model.loss(forward(given)[0], wanted)[0]
-
-    def gradients(given: Tensors) -> Tensors:
-        p, inputs, s0 = pick(given)
-        here = plain(backend)
-        inputs = inputs if dense else constant(here, xs, how.dtype)
-        _, _, backward = model(p, inputs, constant(here, targets, how.dtype), s0, backend=backend)
-        dparams, dxs, ds0 = backward(windows)
-        named = {n: d for names, ds in zip(states, ds0, strict=True) for n, d in zip(names, ds, strict=True)}
-        return dparams | ({xs_name: dxs} if dense else {}) | named
-
-    widest = max(spec.shape[-1] for spec in model.params.values())
-    work = 4 * xs.shape[0] * xs.shape[1] * (widest + len(tensors))
-    blocks = {prefix + n: gates for prefix, cell in model.stack.cells for n, gates in cell.blocks.items()}
-    return Subject(name, tensors, loss, gradients, work, level="model", blocks=blocks, windows=tuple(windows))
+    pullbacks: dict[str, Callable[[Subject], Pullback]] = {
+        "loss": lambda s: loss_pullback(model.loss, s.tensors["y"], targets, None, np.asarray(1.0)),
+        "readout": readout,
+        "model": subject_pullback,
+    }
+    return Properties(name, {s.level: of_backward(pullbacks[s.level](s), how) for s in subjects})

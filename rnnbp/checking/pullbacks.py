@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from rnnbp.backends import Backend
 from rnnbp.checking.problems import Problem, tensor_names
+from rnnbp.checking.subjects import Subject
 from rnnbp.losses import Loss
 from rnnbp.model import readout
 from rnnbp.numerics import Array, HostArray
@@ -98,3 +99,13 @@ def readout_pullback(tensors: Mapping[str, HostArray], dy: HostArray) -> Pullbac
         return {"y": y}, lambda d: dict(zip(names, backward(d["y"]), strict=True))
 
     return Pullback(tensors, tuple(names), {"y": dy}, run)
+
+
+def subject_pullback(subject: Subject) -> Pullback:
+    """What a subject's backward claims, from its own cotangents: forward and backward run anew at each call."""
+
+    def run(backend: Backend, given: Arrays) -> tuple[dict[str, Array], Pull]:
+        del backend
+        return {}, lambda _: dict(subject.gradients(given))
+
+    return Pullback(subject.tensors, tuple(subject.tensors), {}, run)
