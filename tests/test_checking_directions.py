@@ -7,7 +7,7 @@ from math import inf, isnan, nan
 
 import numpy as np
 import pytest
-from faulty_cells import LOOP_FAULTS, STEP_FAULTS, LoopedLSTM, ToyLSTM
+from faulty_cells import ENTRY, LOOP_FAULTS, STEP_FAULTS, LoopedLSTM, ToyLSTM
 from helpers import refusal
 
 import rnnbp
@@ -170,6 +170,23 @@ def test_memory_changes_the_chunks_and_not_the_result(memory, method):
         squares((20, 12), lambda g: g, GATES), setting("numpy", "float64", method, "full", "directional"), memory
     )
     assert check[0].passed and check[0].directions == DIRECTIONS
+
+
+@pytest.mark.parametrize("memory", [1, 10**8])
+@pytest.mark.parametrize("method", JUDGED)
+@pytest.mark.parametrize("cell", ["lstm:peepholes=true", "gru:reset=before"])
+def test_blocks_apart_and_blocks_together_give_the_same(cell, method, memory):
+    """Where memory is short, the directions of each block are made without the zeros beside them."""
+    report = rnnbp.gradcheck(cell, method=method, memory=memory, **ONLY)
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("memory", [1, 10**8])
+@pytest.mark.parametrize("method", ["complex-step", "tangent"])
+def test_one_wrong_entry_of_a_cell_is_found_whatever_the_memory(method, memory):
+    report = rnnbp.gradcheck(LoopedLSTM(3, 16, "one entry of dU"), method=method, memory=memory, **ONLY)
+    (check,) = report.failures
+    assert (check.tensor, check.index) == ("U", ENTRY) and 1e-9 < check.error < 1e-6
 
 
 # ---- the choice ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ direction does not tell where an error is: `locate` searches for the place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import nan
 from zlib import crc32
 
@@ -49,23 +50,29 @@ def sampled(
     for k, entries in enumerate(picks.T, start=many):
         directions[k].reshape(-1)[entries] = 1  # one in each block
     slopes = method.along_blocks(asked, tensor, directions, count)
-    singles = slopes[:, many:]
-    errors = np.zeros((count, 2))
+    errors, parts = np.zeros((count, 2)), cut(analytic, count)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told as NaN
-        for k, (a, ds) in enumerate(zip(cut(analytic, count), cut(directions[:many], count), strict=True)):
+        for k, (a, ds) in enumerate(zip(parts, cut(directions[:many], count), strict=True)):
             errors[k, 0] = along_error(a, np.array([np.sum(a * d) for d in ds]), slopes[k, :many])
-            errors[k, 1] = entry_error(a, flat[picks[k]], singles[k])
+            errors[k, 1] = entry_error(a, flat[picks[k]], slopes[k, many:])
         if np.max(errors) <= tolerance:
-            worst = int(np.argmax(np.abs(flat[picks] - singles)))
-            entry, numeric = int(picks.reshape(-1)[worst]), float(singles.reshape(-1)[worst])
+            worst = int(np.argmax(np.abs(flat[picks] - slopes[:, many:])))
+            index = unraveled(picks.reshape(-1)[worst], analytic.shape)
+            numeric = float(slopes[:, many:].reshape(-1)[worst])
         else:
-            worst = int(np.argmax(np.nan_to_num(np.max(errors, axis=1), nan=np.inf)))
-            inside = cut(np.arange(flat.size).reshape(analytic.shape), count)[worst].reshape(-1)
-            entry, numeric = locate(method, asked, tensor, analytic, inside, seeds[0])
+            k = int(np.argmax(np.nan_to_num(np.max(errors, axis=1), nan=np.inf)))
+            start = k * parts[k].shape[-1] if count > 1 else 0
+            entry, numeric = locate(partial(method.along_columns, asked, tensor, start=start), parts[k], seeds[0])
+            index = unraveled(entry, parts[k].shape, start)
     norm, maximum = (nan, nan) if np.isnan(errors).any() else map(float, np.max(errors, axis=0))
-    index = tuple(int(i) for i in np.unravel_index(entry, analytic.shape))
     named = {name: float(np.max(pair)) for name, pair in zip(blocks, errors, strict=False)} if count > 1 else {}
-    return Discrepancy(norm, maximum, index, float(flat[entry]), numeric, named)
+    return Discrepancy(norm, maximum, index, float(analytic[index]), numeric, named)
+
+
+def unraveled(entry: int, shape: tuple[int, ...], start: int = 0) -> tuple[int, ...]:
+    """The index of an entry counted flat in a block that begins with column `start`."""
+    index = tuple(int(i) for i in np.unravel_index(entry, shape))
+    return (*index[:-1], index[-1] + start) if index else ()
 
 
 def cut(a: HostArray, blocks: int) -> list[HostArray]:
@@ -109,24 +116,22 @@ def entry_error(analytic: HostArray, picked: HostArray, numeric: HostArray) -> f
     return nan if not np.isfinite(scale + worst) else worst / scale if scale else 0.0
 
 
-def locate(
-    method: NumericMethod, asked: Asked, tensor: str, analytic: HostArray, entries: HostArray, seed: int
-) -> tuple[int, float]:
-    """One of the entries where the gradient is wrong, and the numeric value there.
+def locate(along: Callable[[HostArray], HostArray], analytic: HostArray, seed: int) -> tuple[int, float]:
+    """One of the entries of a block where the gradient is wrong, counted flat, and the numeric value there.
 
-    What is left is cut in `PARTS`, each gets random signs, and the search goes on in the part with the largest
-    |<δ, d>|: where a single entry is wrong it ends there, where many are it ends at one of the larger errors.
+    `along` takes directions (K, *shape of the block). What is left of the block is cut in `PARTS`, each gets random
+    signs, and the search goes on in the part with the largest |<δ, d>|: where a single entry is wrong it ends there,
+    where many are it ends at one of the larger errors.
     """
-    rng, flat = np.random.default_rng(seed), analytic.reshape(-1)
+    rng, flat, entries = np.random.default_rng(seed), analytic.reshape(-1), np.arange(analytic.size)
     while True:
         parts = np.array_split(entries, min(PARTS, len(entries)))
         directions = np.zeros((len(parts), flat.size), dtype=np.int8)
         for direction, part in zip(directions, parts, strict=True):
             direction[part] = 2 * rng.integers(0, 2, len(part)) - 1
-        along = np.array([np.sum(flat[part] * d[part]) for part, d in zip(parts, directions, strict=True)])
-        numeric = method.along(asked, tensor, directions.reshape(-1, *analytic.shape))
-        k = int(np.argmax(np.nan_to_num(np.abs(along - numeric), nan=np.inf)))
+        found = np.array([np.sum(flat[part] * d[part]) for part, d in zip(parts, directions, strict=True)])
+        numeric = along(directions.reshape(-1, *analytic.shape))
+        k = int(np.argmax(np.nan_to_num(np.abs(found - numeric), nan=np.inf)))
         entries = parts[k]
         if len(entries) == 1:
-            entry = int(entries[0])
-            return entry, float(numeric[k] * directions[k, entry])
+            return int(entries[0]), float(numeric[k] * directions[k, entries[0]])

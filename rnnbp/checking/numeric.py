@@ -56,15 +56,21 @@ class NumericMethod(ABC):
     def entries(self, asked: Asked, tensor: str) -> HostArray:
         """∂loss/∂tensor, every entry."""
 
+    def along_columns(self, asked: Asked, tensor: str, part: HostArray, start: int) -> HostArray:
+        """`along` for directions that are zero but for w columns of the last axis from `start` on: part (K, …, w)."""
+        shape = asked.subject.tensors[tensor].shape
+        return self.along(asked, tensor, part if part.shape[1:] == shape else padded(part, start, shape))
+
     def along_blocks(self, asked: Asked, tensor: str, directions: HostArray, blocks: int) -> HostArray:
         """`along` for each of `blocks` equal parts of the last axis, directions being zero outside it: (blocks, K)."""
         if blocks == 1:
             return self.along(asked, tensor, directions)[None, :]
-        masked = np.zeros((blocks, *directions.shape), directions.dtype)
-        width = directions.shape[-1] // blocks
-        for k in range(blocks):
-            masked[k, ..., k * width : (k + 1) * width] = directions[..., k * width : (k + 1) * width]
-        return self.along(asked, tensor, masked.reshape(-1, *directions.shape[1:])).reshape(blocks, -1)
+        shape = directions.shape[1:]
+        parts = [(part, k * part.shape[-1]) for k, part in enumerate(np.split(directions, blocks, axis=-1))]
+        if 8 * blocks * directions.size > asked.memory // 4:
+            return np.stack([self.along_columns(asked, tensor, part, start) for part, start in parts])
+        together = np.concatenate([padded(part, start, shape) for part, start in parts])
+        return self.along(asked, tensor, together).reshape(blocks, -1)
 
     def gradients(self, asked: Asked) -> dict[str, HostArray]:
         """∂loss/∂tensor for each tensor of the subject."""
@@ -131,6 +137,13 @@ class Witness(NumericMethod):
     @abstractmethod
     def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:
         """How far an analytic gradient is from being one."""
+
+
+def padded(part: HostArray, start: int, shape: tuple[int, ...]) -> HostArray:
+    """Columns of the last axis, from `start` on, with zeros beside them: (K, …, w) -> (K, *shape)."""
+    whole = np.zeros((len(part), *shape), part.dtype)
+    whole[..., start : start + part.shape[-1]] = part
+    return whole
 
 
 def copies_within(asked: Asked, tensor: str) -> int:

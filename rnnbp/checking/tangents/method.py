@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -16,7 +16,7 @@ from rnnbp.checking.tangents.space import DualSpace
 from rnnbp.checking.tangents.sparse import Columns, Tangent, Units
 from rnnbp.checking.tangents.tape import Tape, tape
 from rnnbp.errors import UserError
-from rnnbp.numerics import HostArray
+from rnnbp.numerics import Array, HostArray
 
 CACHE = 2**19  # bytes that the tangents of one array of the forward may take, all copies together
 
@@ -31,37 +31,28 @@ class Tangents(NumericMethod):
     name = "tangent"
 
     def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
-        backend, own = asked.backend, recorded(asked, "directions", 0)[tensor]
+        return in_parts(asked, tensor, directions, lambda few: few)
 
-        def slopes(few: HostArray) -> HostArray:
-            return slopes_of(backend, own, backend.asarray(few, "float64"), len(few))
-
-        copies = copies_within(asked, prod(directions.shape[1:]))
-        return np.concatenate([slopes(directions[k : k + copies]) for k in range(0, len(directions), copies)])
-
-    def along_blocks(self, asked: Asked, tensor: str, directions: HostArray, blocks: int) -> HostArray:
-        """The directions of a large tensor's blocks as columns, without the zeros beside them."""
-        shape = asked.subject.tensors[tensor].shape
-        if blocks == 1 or 8 * blocks * directions.size <= asked.memory // 4:
-            return super().along_blocks(asked, tensor, directions, blocks)
-        backend, own, width = asked.backend, recorded(asked, "directions", 0)[tensor], shape[-1] // blocks
-        copies = copies_within(asked, prod(shape) // blocks)
-
-        def slopes(start: int, few: HostArray) -> HostArray:
-            part = backend.asarray(few[..., start : start + width], "float64")
-            return slopes_of(backend, own, Columns(backend.xp, part, start, shape[-1]), len(few))
-
-        few = [directions[k : k + copies] for k in range(0, len(directions), copies)]
-        return np.stack([np.concatenate([slopes(k * width, part) for part in few]) for k in range(blocks)])
+    def along_columns(self, asked: Asked, tensor: str, part: HostArray, start: int) -> HostArray:
+        """No array is made of the zeros beside the columns."""
+        shape, xp = asked.subject.tensors[tensor].shape, asked.backend.xp
+        if part.shape[1:] == shape:
+            return self.along(asked, tensor, part)
+        return in_parts(asked, tensor, part, lambda few: Columns(xp, few, start, shape[-1]))
 
     def entries(self, asked: Asked, tensor: str) -> HostArray:
         shape, own = asked.subject.tensors[tensor].shape, recorded(asked, "entries", asked.memory // 4)[tensor]
         return by_rows(asked, own, shape) if own.rows > 1 else by_units(asked, own, shape)
 
 
-def copies_within(asked: Asked, size: int) -> int:
-    """How many directions of that size fit: each holds `work` numbers on its way."""
-    return max(1, min(asked.memory // (8 * (size + asked.subject.work)), MOST_COPIES))
+def in_parts(asked: Asked, tensor: str, directions: HostArray, tangent: Callable[[Array], Tangent]) -> HostArray:
+    """The slopes of as many directions at a time as fit, where each holds `work` numbers on its way."""
+    backend, own = asked.backend, recorded(asked, "directions", 0)[tensor]
+    each = 8 * (prod(directions.shape[1:]) + asked.subject.work)
+    copies = max(1, min(asked.memory // each, MOST_COPIES))
+    parts = [directions[k : k + copies] for k in range(0, len(directions), copies)]
+    seeds = (tangent(backend.asarray(few, "float64")) for few in parts)
+    return np.concatenate([slopes_of(backend, own, seed, len(few)) for seed, few in zip(seeds, parts, strict=True)])
 
 
 def by_units(asked: Asked, tape: Tape, shape: tuple[int, ...]) -> HostArray:
