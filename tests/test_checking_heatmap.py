@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbp.checking import heatmap
+from rnnbp.checking.pictures import picture
 
 
 def names(n):
@@ -22,7 +23,7 @@ def test_shades_follow_the_logarithm():
 def test_all_zero_is_said():
     lines = heatmap.text(np.zeros((2, 2)), names(2), names(2))
     assert all(line.count("·") == 2 for line in lines[1:3]) and heatmap.thresholds(np.zeros((2, 2))) == []
-    assert "<svg" in heatmap.html(np.zeros((2, 2)), names(2), names(2))
+    assert "<svg" in picture(np.zeros((2, 2)), names(2), names(2))
 
 
 @pytest.mark.parametrize("size", [1, 5, 24, 30, 60, 73, 200, 1000])
@@ -38,6 +39,13 @@ def test_every_size_fits_and_no_mark_is_lost(size):
 
 def test_the_picture_marks_what_is_wrong_and_says_the_values():
     wrong = np.array([[True, False]])
-    page = heatmap.html(np.array([[1.0, 1e-3]]), ["0"], names(2), wrong, title="a < b", notes=[["one", "two & more"]])
+    page = picture(np.array([[1.0, 1e-3]]), ["0"], names(2), wrong, title="a < b", notes=[["one", "two & more"]])
     assert page.count("#d00000") == 1 and "<title>one</title>" in page and "two &amp; more" in page
     assert "a &lt; b" in page and page.startswith("<svg") and page.endswith("</svg>")
+
+
+def test_a_large_picture_is_pooled_and_no_mark_is_lost():
+    wrong = np.zeros((1000, 1000), dtype=bool)
+    wrong[-1, 0] = True
+    page = picture(np.ones((1000, 1000)), names(1000), names(1000), wrong)
+    assert page.count("<rect") == 100 * 100 and page.count("#d00000") == 1 and "10×10" in page

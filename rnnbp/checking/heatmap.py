@@ -1,9 +1,8 @@
-"""A table of magnitudes as a heat map on a logarithmic scale: shades for a terminal, colours for a page."""
+"""A table of magnitudes as a heat map on a logarithmic scale, in the shades of a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from math import ceil, log10
 
 import numpy as np
@@ -48,9 +47,9 @@ def text(
     wide or too tall is pooled: a place then shows the largest of its entries, and is marked if any is.
     """
     marks = np.zeros(values.shape, dtype=bool) if wrong is None else wrong
-    margin = max(len(_corner(axes)), *map(len, rows)) + 2
+    margin = max(len(corner(axes)), *map(len, rows)) + 2
     pool = max(1, ceil(len(columns) / (width - margin)), ceil(len(rows) / TALLEST))
-    shown, marks = _pooled(values, pool), _pooled(marks, pool)
+    shown, marks = pooled(values, pool), pooled(marks, pool)
     rows, columns = rows[::pool], columns[::pool]
     cell = min(3, (width - margin) // len(columns))
     least = thresholds(values)
@@ -61,7 +60,8 @@ def text(
     return [*lines, *_legend(least, wrong is not None, pool).splitlines()]
 
 
-def _pooled(values: HostArray, n: int) -> HostArray:
+def pooled(values: HostArray, n: int) -> HostArray:
+    """The largest of every n×n entries."""
     starts = [np.arange(0, size, n) for size in values.shape]
     return values if n == 1 else np.maximum.reduceat(np.maximum.reduceat(values, starts[0], 0), starts[1], 1)
 
@@ -74,13 +74,14 @@ def _place(value: float, marked: bool, least: Sequence[float], cell: int) -> str
     return (sign if sign == ZERO else sign * (cell - 1)).ljust(cell - 1) + (WRONG if marked else " ")
 
 
-def _corner(axes: tuple[str, str]) -> str:
+def corner(axes: tuple[str, str]) -> str:
+    """The names of rows and columns, where the labels of both meet."""
     return "\\".join(filter(None, axes))
 
 
 def _heading(axes: tuple[str, str], columns: Sequence[str], margin: int, cell: int) -> str:
     """The columns' labels, as many as have room."""
-    line = f"{_corner(axes):>{margin - 1}} "
+    line = f"{corner(axes):>{margin - 1}} "
     for k, label in enumerate(columns):
         at = margin + k * cell
         if len(line) <= at and at + len(label) <= margin + len(columns) * cell:
@@ -92,57 +93,3 @@ def _legend(least: Sequence[float], marked: bool, pool: int) -> str:
     bounds = [f"{sign} {'≥' if k else '<'} {least[max(k, 1)]:.1e}" for k, sign in enumerate(SHADES) if least]
     parts = [*reversed(bounds), f"{ZERO} zero"] + [f"{WRONG} wrong"] * marked
     return ", ".join(parts) + f"\neach place shows the largest of {pool}×{pool}" * (pool > 1)
-
-
-def html(
-    values: HostArray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    wrong: HostArray | None = None,
-    *,
-    axes: tuple[str, str] = ("t", "s"),
-    title: str = "",
-    notes: Sequence[Sequence[str]] | None = None,
-) -> str:
-    """The same as an SVG picture: dark is large, white is exactly zero, a red frame is wrong.
-
-    `notes` (R, C) are shown where the pointer rests on a place.
-    """
-    size, left, top = max(6, min(22, 660 // max(len(columns), 1))), 44, 40
-    least = thresholds(values)
-    parts = []
-    for r, label in enumerate(rows):
-        y = top + r * size
-        if r % _every(size) == 0 or r == len(rows) - 1:
-            parts.append(f'<text x="{left - 6}" y="{y + size * 0.7:.0f}" text-anchor="end">{escape(label)}</text>')
-        for c in range(len(columns)):
-            note = escape(notes[r][c]) if notes else f"{values[r, c]:.3g}"
-            place = f'x="{left + c * size + 1}" y="{y + 1}" width="{size - 2}" height="{size - 2}"'
-            stroke = "#d00000" if wrong is not None and wrong[r, c] else "#d8dce2"
-            colour = _colour(float(values[r, c]), least)
-            parts.append(f'<rect {place} fill="{colour}" stroke="{stroke}"><title>{note}</title></rect>')
-    for c in range(0, len(columns), _every(size)):
-        parts.append(f'<text x="{left + (c + 0.5) * size:.0f}" y="{top - 6}" text-anchor="middle">{columns[c]}</text>')
-    parts.append(f'<text x="0" y="12">{escape(title)}</text><text x="0" y="{top - 6}">{escape(_corner(axes))}</text>')
-    wide, high = left + len(columns) * size + 8, top + len(rows) * size + 22
-    legend = escape(_legend([], wrong is not None, 1)) if not least else f"colour: log10 from {least[0]:.0e} up"
-    parts.append(f'<text x="0" y="{high - 6}">{legend}</text>')
-    wide = max(wide, 7 * len(title), 300)
-    style = "font: 11px sans-serif; fill: currentColor"
-    return f'<svg viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" style="{style}">{"".join(parts)}</svg>'
-
-
-def _every(size: int) -> int:
-    return ceil(18 / size)
-
-
-def _colour(value: float, least: Sequence[float]) -> str:
-    """From white through light to dark blue, evenly in the logarithm; grey for what is not finite."""
-    if not np.isfinite(value):
-        return "#888888"
-    if value == 0 or not least:
-        return "#ffffff"
-    low, high = log10(least[0]), log10(least[-1]) + 1
-    depth = min(1.0, max(0.0, (log10(abs(value)) - low) / (high - low)))
-    light, dark = (222, 235, 247), (8, 48, 107)
-    return "#" + "".join(f"{round(a + depth * (b - a)):02x}" for a, b in zip(light, dark, strict=True))

@@ -7,6 +7,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rnnbp.checking import heatmap
+from rnnbp.checking.pictures import picture
 from rnnbp.checking.report import finite
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def html(table: LagTable) -> str:
 
     notes = [[note(t, s) for s in range(len(table.columns))] for t in range(len(table.rows))]
     maps = [
-        heatmap.html(norms, table.rows, table.columns, table.wrong, axes=axes(table), title=side, notes=notes)
+        picture(norms, table.rows, table.columns, table.wrong, axes=axes(table), title=side, notes=notes)
         for side, norms in sides.items()
     ]
     below = escape(verdict(table)).replace("\n", "<br>")
