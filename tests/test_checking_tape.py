@@ -76,6 +76,7 @@ CALLS = {
     "real": lambda xp, a: xp.real(a),
     "reshape": lambda xp, a: xp.reshape(a, (-1,)),
     "squeeze": lambda xp, a: xp.squeeze(a[None, ...], axis=0),
+    "take": lambda xp, a: xp.take(a, np.array([2, 0, 2]), axis=-1),
     "stack": lambda xp, a: xp.stack([a, a * a], axis=1),
 }
 

@@ -227,6 +227,10 @@ class Space(ABC):
             return found
         if name in _CONSTANT:
             return partial(self.settle, found)
+        return self.underivable(name)
+
+    def underivable(self, name: str) -> Callable[..., Any]:
+        """What to do about a function whose derivative is not known."""
         raise UserError(
             f"no rule is known for the derivative of {name}: use method complex-step, or write it with others"
         )

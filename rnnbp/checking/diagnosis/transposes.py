@@ -26,6 +26,13 @@ def _getitem(k: int, error: HostArray, value: HostArray, values: list[Any], opti
     return whole
 
 
+def _take(k: int, error: HostArray, value: HostArray, values: list[Any], options: Any) -> HostArray:
+    axis = options.get("axis", 0)
+    whole = np.moveaxis(np.zeros(values[0].shape), axis, 0)  # a view: the additions below reach the array behind it
+    np.add.at(whole, values[1], np.moveaxis(error, axis, 0))
+    return np.moveaxis(whole, 0, axis)
+
+
 def _matmul(k: int, error: HostArray, value: HostArray, values: list[Any], options: Any) -> HostArray:
     a, b = values
     other: HostArray = error @ np.swapaxes(b, -1, -2) if k == 0 else np.swapaxes(a, -1, -2) @ error
@@ -78,6 +85,7 @@ TRANSPOSES: dict[str, Callable[..., HostArray]] = {
     "permute_dims": _permute,
     "getitem": _getitem,
     "matmul": _matmul,
+    "take": _take,
     "concat": _concat,
     "stack": _stack,
     "sum": _sum,
