@@ -209,6 +209,7 @@ def test_the_report_says_which_and_names_the_seeds():
 
 def test_wrong_words_and_numbers_are_refused():
     assert "unknown extent 'some'" in refusal(lambda: rnnbp.gradcheck("rnn", extent="some"))
+    assert "did you mean directional" in refusal(lambda: rnnbp.gradcheck("rnn", method="directonal"))
     for count in (2, 0, -1, 3.0, True):
         line = refusal(lambda count=count: rnnbp.gradcheck("rnn", extent="directional", directions=count))
         assert "directions must be an integer of at least 3" in line

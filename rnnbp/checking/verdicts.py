@@ -77,6 +77,8 @@ def setting(
         raise UserError(f"method {method} has an extent of its own; got {extent}: leave it out")
     check_counts(DIRECTIONS, directions=directions)
     check_counts(0, seed=seed)
+    if method not in METHODS:
+        raise unknown("method", method, [*METHODS, "directional"])
     limit = tolerance(method, dtype).value
     chosen = backend if isinstance(backend, Backend) else find_backend(backend)
     chosen.require_dtype(dtype)
