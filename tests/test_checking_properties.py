@@ -157,3 +157,11 @@ def test_views_are_apart_and_turned_and_others_are_not():
     assert all(np.array_equal(a, value) and a.dtype == np.float32 for a in (view, own, fixed))
     assert strided(how)(value > 3).dtype == bool and strided(how)(np.arange(3)).dtype == np.int64
     assert strided(how)(np.asarray(2.0)).shape == ()
+
+
+def test_they_are_examined_where_every_entry_is_checked_or_when_asked_for():
+    def kinds(**options):
+        return {finding.kind for finding in rnnbp.gradcheck("gru", time_steps=3, **options).findings}
+
+    assert "properties" in kinds() and "properties" in kinds(method="directional", properties=True)
+    assert "properties" not in kinds(properties=False) | kinds(method="directional")

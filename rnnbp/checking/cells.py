@@ -42,7 +42,7 @@ def gradcheck(
     cotangents: str = "all",
     against: str = "claim",
     lags: bool | None = None,
-    properties: bool = True,
+    properties: bool | None = None,
     time_steps: int = 5,
     batch: int = 3,
     input_size: int | None = None,
@@ -70,7 +70,7 @@ def gradcheck(
     against: "claim", or "full": a truncated backward is held to the full derivative, which it fails.
     lags: True, a table of dL_t/dv_s over steps t and s for every tensor v; False, none; None, only for the tensor that
     failed worst, where that takes about a second at most.
-    properties: whether those of `checking.properties` are examined, too.
+    properties: whether those of `checking.properties` are examined, too; by default where every entry is checked.
     padded: the last sequence is shorter than the others (a mask), so that this path is checked too; not where a cell's
     or a backend's own scan takes no mask, for then that scan would step aside and go unchecked.
     memory: bytes that the perturbed copies may take; it changes the time, not the result.
@@ -108,7 +108,8 @@ def gradcheck(
     findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory)
     if against == "claim":
         findings += explain(sequence_subject(name, seen, windows, how), seen, windows, how, checks)
-    findings += [examine(name, problem, how)] if properties else []
+    if not how.directional(sequence(problem)) if properties is None else properties:
+        findings.append(examine(name, problem, how))
     return Report(tuple(checks), seed, findings=tuple(findings))
 
 
