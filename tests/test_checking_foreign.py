@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from rnnbp.checking.foreign import check_function
+from rnnbp.checking.foreign.check import check_function
 from rnnbp.checking.foreign.findings import ByTime, Named, Remark
 from rnnbp.errors import UserError
 

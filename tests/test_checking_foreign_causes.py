@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rnnbp.checking.bugs import BUGS
-from rnnbp.checking.foreign import check_function, simple_causes
-from rnnbp.checking.foreign.causes import clipped
+from rnnbp.checking.foreign.causes import clipped, simple_causes
+from rnnbp.checking.foreign.check import check_function
 from rnnbp.errors import UserError
 
 RIGHT = np.random.default_rng(0).standard_normal((3, 4, 4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnbp.checking.foreign import check_function
+from rnnbp.checking.foreign.check import check_function
 from rnnbp.checking.foreign.findings import ByTime, Remark
 
 rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rnnbp.checking.catalogue import all_specs as all_specs
     from rnnbp.checking.catalogue import builtin_specs as builtin_specs
     from rnnbp.checking.catalogue import check_cells as check_cells
-    from rnnbp.checking.foreign import check_function as check_function
+    from rnnbp.checking.foreign.check import check_function as check_function
     from rnnbp.checking.losses import check_losses as check_losses
     from rnnbp.checking.models import check_model as check_model
     from rnnbp.checking.models import check_task as check_task
@@ -30,7 +30,7 @@ _HOMES = {
     "all_specs": "catalogue",
     "builtin_specs": "catalogue",
     "check_cells": "catalogue",
-    "check_function": "foreign",
+    "check_function": "foreign.check",
     "check_losses": "losses",
     "check_model": "models",
     "check_task": "models",

@@ -19,7 +19,7 @@ def gradcheck(what: Any, inputs: Any = None, **options: Any) -> Report:
     Wrong arguments are a UserError, in one line.
     """
     if callable(what) and not isinstance(what, type):
-        from rnnbp.checking.foreign import check_function
+        from rnnbp.checking.foreign.check import check_function
 
         if inputs is None:
             raise UserError("a check of a function needs the inputs at which to check it: gradcheck(fn, inputs)")
