@@ -9,8 +9,8 @@ import pytest
 
 import rnnbp
 from rnnbp.checking import all_specs, check_task
+from rnnbp.checking.bends import Bends
 from rnnbp.checking.crossings import Kinks, crossing, reach, uncrossed
-from rnnbp.checking.kinks import Bends
 from rnnbp.checking.methods import METHODS
 from rnnbp.checking.numeric import MEMORY, Asked
 from rnnbp.checking.problems import draw
@@ -48,6 +48,8 @@ FORWARDS = {
     "min over an axis": (lambda xp, v: xp.min(v, axis=-1, keepdims=True), 1.0),
     "real part": (lambda xp, v: xp.where(xp.real(v) > 0, v, xp.zeros_like(v)), 0.25),
     "relu of relu": (lambda xp, v: rnnbp.numerics.relu(xp, rnnbp.numerics.relu(xp, v)), 0.25),
+    "without a rule": (lambda xp, v: xp.abs(xp.cumulative_sum(v)), 0.5),
+    "several results": (lambda xp, v: xp.abs(xp.stack(list(xp.unstack(v)))), 0.25),
     "smooth": (lambda xp, v: xp.tanh(v) * xp.exp(v), inf),
     "constants": (lambda xp, v: xp.where(xp.zeros_like(v) > -0.1, v, 2 * v), inf),
     "whole numbers": (lambda xp, v: xp.where(xp.arange(3) == 2, v, 2 * v), inf),
@@ -143,6 +145,24 @@ def test_a_model_with_a_relu_has_kinks_and_one_with_a_softmax_none(method):
     assert isinstance(kinks, Kinks) and kinks.reach == reach(method)
     softmax = check_task("copy:symbols=3,length=2", "gru", time_steps=5, batch=2, hidden_size=3, **options)
     assert softmax.passed and not softmax.findings
+
+
+class OnArraysAlone(rnnbp.PointwiseCell):
+    """Uses what arrays of NumPy have, and operands have not."""
+
+    gates = ("h",)
+
+    def pointwise(self, xp, a, s, p, e):
+        del s, p, e
+        h = xp.tanh(a[0].copy())
+        return (h,), lambda ds: ((ds[0] * (1 - h * h),), (None,), {})
+
+
+def test_a_forward_that_cannot_be_watched_is_checked_all_the_same():
+    report = rnnbp.gradcheck(OnArraysAlone(2, 3), backend="numpy", properties=False)
+    (kinks,) = report.findings
+    assert report.passed and "kinks were not looked for" in str(kinks) and "copy" in str(kinks)
+    assert kinks.to_json()["distance"] is None and kinks.to_json()["unseen"] == kinks.unseen
 
 
 def test_a_finding_is_plain_in_json():

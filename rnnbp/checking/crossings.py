@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, ClassVar
 
 import numpy as np
 
+from rnnbp.checking.bends import Bends
 from rnnbp.checking.differences import Central, FivePoint
-from rnnbp.checking.kinks import Bends
 from rnnbp.checking.methods import numeric_method
 from rnnbp.checking.numeric import Asked, of_units
 from rnnbp.checking.report import Finding, finite
@@ -33,9 +33,12 @@ class Kinks(Finding):
     reach: float  # of the method's steps; 0 for a method that stays where it is
     left: tuple[tuple[int, str], ...]  # the seeds that were given up, with the entry whose step crossed a kink
     seed: int  # that was taken
+    unseen: str = ""  # why the forward could not be watched; the distance is then not known
     kind: ClassVar[str] = "kinks"
 
     def __str__(self) -> str:
+        if self.unseen:
+            return f"{self.subject}: kinks were not looked for, the forward stops on operands: {self.unseen}"
         said = f"{self.subject}: nearest kink at distance {self.distance:.1e}"
         if not self.reach:
             return f"{said}; {self.method} does not cross it"
@@ -48,7 +51,7 @@ class Kinks(Finding):
     def to_json(self) -> dict[str, Any]:
         left = [{"seed": seed, "entry": what} for seed, what in self.left]
         plain = {"subject": self.subject, "distance": self.distance, "method": self.method, "reach": self.reach}
-        found: dict[str, Any] = finite(plain | {"seed": self.seed, "left": left})
+        found: dict[str, Any] = finite(plain | {"seed": self.seed, "left": left, "unseen": self.unseen})
         return found
 
 
@@ -62,12 +65,16 @@ def reach(method: str) -> float:
 
 def uncrossed(make: Callable[[int], Subject], seed: int, how: Setting, memory: int) -> tuple[int, Kinks | None]:
     """The first seed from `seed` on whose subject no step of the method takes across a kink, and what was found there;
-    None where the forward has no kinks.
+    None where the forward has no kinks. A forward that runs on arrays alone cannot be watched, which is then said.
     """
     left: list[tuple[int, str]] = []
     for tried in range(seed, seed + DRAWS):
         subject, far = make(tried), reach(how.method)
-        bends = Bends(subject, how.backend)
+        try:
+            bends = Bends(subject, how.backend)
+        except Exception as error:  # whatever a plugin does that arrays can and operands cannot
+            unseen = f"{type(error).__name__}: {error}"
+            return tried, Kinks(subject.name, nan, how.method, far, (), tried, unseen)
         if not isfinite(bends.nearest):
             return tried, None
         crossed = crossing(bends, Asked(subject, how.backend, memory), far, how.directional(subject)) if far else ""

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from math import inf
 from typing import Any
 
-import numpy as np
+from array_api_compat import is_array_api_obj
 
-from rnnbp.backends import Backend
-from rnnbp.checking.arithmetic import Arithmetic
 from rnnbp.checking.operands import Operand, Space, bare
-from rnnbp.checking.subjects import Subject
-from rnnbp.numerics import Array, HostArray, Namespace
+from rnnbp.errors import UserError
+from rnnbp.numerics import Array, Namespace
 
 _PAIRS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "maximum", "minimum"}
 _PAIRS |= {"lt", "le", "gt", "ge", "eq", "ne"}  # as the operators are called
@@ -49,9 +46,14 @@ class Watch(Space):
     def constant(self, value: Array) -> Watched:
         return Watched(self, value, live=False)
 
-    def follow(self, name: str, value: Array, args: tuple[Any, ...], options: Mapping[str, Any]) -> Watched:
+    def follow(self, name: str, value: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         self._look(name, args, options)
-        return Watched(self, value, any(operand.live for operand in _operands(args)))
+        return self._held(value, any(operand.live for operand in _operands((*args, *options.values()))))
+
+    def _held(self, found: Any, live: bool) -> Any:
+        if isinstance(found, (list, tuple)):
+            return type(found)(self._held(part, live) for part in found)
+        return Watched(self, found, live) if is_array_api_obj(found) else found
 
     def settle(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         self._look(getattr(call, "__name__", ""), args, options)
@@ -60,6 +62,16 @@ class Watch(Space):
     def underivable(self, name: str) -> Callable[..., Any]:
         """It is taken for smooth."""
         return partial(self.apply, name)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except UserError:  # no rule for its derivative, which is not asked for here
+            return partial(self._through, getattr(self.base, name))
+
+    def _through(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        value = call(*map(bare, args), **{name: bare(option) for name, option in options.items()})
+        return self.follow("", value, args, options)
 
     def _look(self, name: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         if any(self._bends(operand) for operand in _operands(args)):
@@ -101,38 +113,3 @@ def _one_axis(xp: Namespace, a: Array, axis: Any) -> tuple[Array, int, int]:
     kept = [k for k in range(a.ndim) if k not in {j % a.ndim for j in axis}]
     turned = xp.permute_dims(a, (*kept, *(j % a.ndim for j in axis)))
     return xp.reshape(turned, (*(a.shape[k] for k in kept), -1)), -1, -1
-
-
-class Bends:
-    """The kinks of a subject's loss, found by evaluating it."""
-
-    def __init__(self, subject: Subject, backend: Backend) -> None:
-        self._heard: list[HostArray] = []
-        softmax = subject.level in ("loss", "model")  # there may be one
-        hear = lambda gap: self._heard.append(np.asarray(backend.to_numpy(gap)))
-        self._space = Watch(backend.xp, hear, reductions=not softmax)
-        self._loss = subject.loss(Arithmetic(backend, self._space))
-        self._point = {n: backend.asarray(v, "float64") for n, v in subject.tensors.items()}
-        self.gaps = self.at({})  # at the subject's tensors
-
-    def at(self, replaced: Mapping[str, Array]) -> list[HostArray]:
-        """The gap of each kink, in the order of the evaluation, with some tensors replaced, by copies perhaps."""
-        self._heard.clear()
-        self._loss({n: Watched(self._space, v, live=True) for n, v in (self._point | dict(replaced)).items()})
-        return list(self._heard)
-
-    @property
-    def nearest(self) -> float:
-        """The smallest gap that is not zero; infinite without kinks. One of exactly zero is there by construction, as
-        where a ReLU looks at what a ReLU gave.
-        """
-        sizes = [np.abs(gap[gap != 0]) for gap in self.gaps]
-        return float(min((np.min(size) for size in sizes if size.size), default=inf))
-
-    def turned(self, replaced: Mapping[str, Array], copies: int) -> HostArray:
-        """For each copy, whether the sign of some gap is another one than at the subject's tensors: (copies,)."""
-        found = np.zeros(copies, dtype=bool)
-        for here, there in zip(self.gaps, self.at(replaced), strict=True):
-            if there.ndim > here.ndim:  # else it does not depend on what was replaced
-                found |= np.any((np.sign(there) != np.sign(here)).reshape(copies, -1), axis=1)
-        return found
