@@ -15,8 +15,8 @@ from zlib import crc32
 
 import numpy as np
 
+from rnnbp.checking.bends import Bends
 from rnnbp.checking.differences import losses
-from rnnbp.checking.kinks import Bends
 from rnnbp.checking.metric import Discrepancy
 from rnnbp.checking.numeric import Asked, Witness, in_chunks
 from rnnbp.checking.remainders import Remainder, TaylorSlopes
