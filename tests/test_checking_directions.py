@@ -229,9 +229,17 @@ def test_right_cells_pass_by_every_method(spec, method):
     assert all(check.directions == DIRECTIONS for check in report.checks)
 
 
-@pytest.mark.parametrize(("truncation", "dtype"), [("full", "float64"), ("tbptt:2,3", "float64"), ("full", "float32")])
-def test_right_cells_pass_on_every_backend(backend, truncation, dtype):
-    report = rnnbp.gradcheck("lstm:peepholes=true", backend=backend, truncation=truncation, dtype=dtype, **ONLY)
+@pytest.mark.parametrize(
+    ("truncation", "dtype", "options"),
+    [
+        ("full", "float64", {"method": "complex-step"}),
+        ("tbptt:2,3", "float64", {"method": "tangent"}),
+        ("full", "float32", {"method": "tangent", "memory": 1}),
+    ],
+)
+def test_right_cells_pass_on_every_backend(backend, truncation, dtype, options):
+    spec = "lstm:peepholes=true"
+    report = rnnbp.gradcheck(spec, backend=backend, truncation=truncation, dtype=dtype, **options, **ONLY)
     assert report.passed, str(report)
 
 
