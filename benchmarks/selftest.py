@@ -1,6 +1,6 @@
 """The self-test of the gradient check at length: every pair of faults, and each right cell on many random problems.
 
-    python benchmarks/selftest.py [--problems 1000] [--draws 10] [--name selftest]
+    python benchmarks/selftest.py [--problems 1000] [--draws 5] [--name selftest]
 
 writes benchmarks/results/NAME.json, as found, and NAME.md, a table of it. The single faults are planted again in
 `--draws` random problems in all, for a name must not depend on luck.
@@ -72,7 +72,7 @@ def table(found: SelfTest, draws: list[SelfTest], where: dict[str, Any], seconds
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--problems", type=int, default=1000)
-    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--name", default="selftest")
     given = parser.parse_args()
     start = time.perf_counter()

@@ -20,8 +20,8 @@ from rnnbp.checking.selftest.results import Planted, SelfTest, Trial
 from rnnbp.checking.verdicts import Progress, check_counts, setting
 
 # a fault must show in the gradients: a property that is missed beside them does not count
-TO_NAME: dict[str, Any] = {"properties": False}
-TO_DETECT: dict[str, Any] = {**TO_NAME, "levels": ("sequence",)}  # without what helps to tell faults apart
+TO_NAME: dict[str, Any] = {"properties": False, "lags": False}
+TO_DETECT: dict[str, Any] = {**TO_NAME, "levels": ("sequence",), "against": "full"}  # so there is no diagnosis
 Name: TypeAlias = Callable[[Report], str | None]  # the bug that a report names, if it names one
 
 
