@@ -26,6 +26,8 @@ def carries(suspects: Suspects) -> Iterator[Hypothesis]:
             edges = {e: s for t in range(first, unrolled.time_steps) for e, s in unrolled.carries(t).items()}
             cut = _cut({e for e, state in edges.items() if state in dropped})
             yield suspects.swept("carry-dropped", f"{what}, {where}", "loop", cut)
+        inside = {e for t in range(unrolled.time_steps) for e, s in unrolled.carries(t).items() if s in dropped}
+        yield suspects.swept("carry-dropped", f"{what}, by the step itself", "step", _unreturned(inside))
 
 
 def _cut(edges: Collection[int]) -> Change:
@@ -34,6 +36,16 @@ def _cut(edges: Collection[int]) -> Change:
     def change(node: Node, k: int, error: HostArray, share: HostArray) -> HostArray | None:
         del k, error
         return None if id(node) in edges else share
+
+    return change
+
+
+def _unreturned(states: Collection[int]) -> Change:
+    """The step returns no error for these of its states; what passes by a masked step does."""
+
+    def change(node: Node, k: int, error: HostArray, share: HostArray) -> HostArray | None:
+        del error
+        return None if node.step >= 0 and id(dict(node.sources)[k]) in states else share
 
     return change
 
