@@ -74,8 +74,8 @@ class SelfTest:
 
     @property
     def confusion(self) -> dict[tuple[str, str], int]:
-        """(planted bug, named bug) -> how often, over the single faults."""
-        return dict(Counter((trial.bug, trial.named or NO_NAME) for trial in self.singles))
+        """(planted bug, named bug) -> how often, over the single faults; empty where names were not asked for."""
+        return dict(Counter((trial.bug, trial.named or NO_NAME) for trial in self.singles if self.naming))
 
     @property
     def passed(self) -> bool:
@@ -127,13 +127,15 @@ class SelfTest:
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes."""
+        misnamed = [trial for trial in self.singles if self.naming and trial.named != trial.bug]
+        named = self.named if self.naming else None
         return {
             "passed": self.passed,
             "naming": self.naming,
             "backend": self.backend,
             "seed": self.seed,
             "sizes": dict(zip("TBIH", self.sizes, strict=True)),
-            "singles": {"detected": self.detected, "named": self.named, "total": len(self.singles)},
+            "singles": {"detected": self.detected, "named": named, "total": len(self.singles)},
             "pairs": {"detected": self.pairs_detected, "total": len(self.pairs), "all": self.all_pairs},
             "right": {
                 "cells": list(self.right),
@@ -143,9 +145,7 @@ class SelfTest:
             },
             "missed": [_plain(planted) for planted in self.missed],
             "confusion": [{"planted": a, "named": b, "count": n} for (a, b), n in self.confusion.items()],
-            "misnamed": [
-                {**_plain(trial.planted), "named": trial.named} for trial in self.singles if trial.named != trial.bug
-            ],
+            "misnamed": [{**_plain(trial.planted), "named": trial.named} for trial in misnamed],
             "not_applicable": [_plain(planted) for planted in self.not_applicable],
         }
 
