@@ -48,6 +48,7 @@ def gradcheck(
     input_size: int | None = None,
     hidden_size: int | None = None,
     seed: int = 0,
+    diagnosis: bool = True,
     padded: bool = True,
     memory: int = MEMORY,
     progress: Progress | None = None,
@@ -71,6 +72,7 @@ def gradcheck(
     lags: True, a table of dL_t/dv_s over steps t and s for every tensor v; False, none; None, only for the tensor that
     failed worst, where that takes about a second at most.
     properties: whether those of `checking.properties` are examined, too; by default where every entry is checked.
+    diagnosis: whether what failed is matched against every known fault.
     padded: the last sequence is shorter than the others (a mask), so that this path is checked too; not where a cell's
     or a backend's own scan takes no mask, for then that scan would step aside and go unchecked.
     memory: bytes that the perturbed copies may take; it changes the time, not the result.
@@ -102,14 +104,14 @@ def gradcheck(
     }
     checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
     findings += [kinks] if kinks is not None else []
+    if not how.directional(sequence(problem)) if properties is None else properties:
+        findings.append(examine(name, problem, how))
     if windows != uncut:
         findings.append(truncation_finding(sequence(problem), sequence(problem, parts=uncut), how, against))
     seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
     findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory)
-    if against == "claim":
+    if diagnosis and against == "claim":
         findings += explain(sequence_subject(name, seen, windows, how), seen, windows, how, checks)
-    if not how.directional(sequence(problem)) if properties is None else properties:
-        findings.append(examine(name, problem, how))
     return Report(tuple(checks), seed, findings=tuple(findings))
 
 

@@ -21,7 +21,7 @@ from rnnbp.checking.verdicts import Progress, check_counts, setting
 
 # a fault must show in the gradients: a property that is missed beside them does not count
 TO_NAME: dict[str, Any] = {"properties": False, "lags": False}
-TO_DETECT: dict[str, Any] = {**TO_NAME, "levels": ("sequence",), "against": "full"}  # so there is no diagnosis
+TO_DETECT: dict[str, Any] = {**TO_NAME, "levels": ("sequence",), "diagnosis": False}
 Name: TypeAlias = Callable[[Report], str | None]  # the bug that a report names, if it names one
 
 
