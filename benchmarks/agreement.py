@@ -2,7 +2,8 @@
 
     python benchmarks/agreement.py [--seeds 5] [--backend numpy] [--name agreement]
 
-writes benchmarks/results/NAME.json, the numbers, and NAME.md, a table of them.
+writes benchmarks/results/NAME.json, the numbers, and NAME.md, a table of them; with a second table, of which fault each
+method still sees.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import argparse
 import json
 import shlex
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import rnnbp
 from rnnbp.benching.machine import machine
+from rnnbp.cellbase import Data, Params, PointwiseBackward, State
+from rnnbp.cells.lstm import LSTM
 from rnnbp.checking import all_specs
-from rnnbp.checking.agreement import COLUMNS, agreement, limit_of
+from rnnbp.checking.agreement import BACKWARD, COLUMNS, REFERENCE, agreement, limit_of
+from rnnbp.numerics import Array, Namespace
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"input_size": 4, "hidden_size": 6}
+FAULTS = (1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 HEAD = {"taylor": "taylor: slope − 2", "hessian": "hessian: asymmetry"}
 
 
@@ -30,6 +36,30 @@ def measure(spec: str, backend: rnnbp.Backend, seeds: int) -> dict[str, float]:
     cell = rnnbp.cell(spec, **SIZES)
     rows = [agreement(spec, cell, backend, seed=seed) for seed in range(seeds)]
     return {column: max(row[column] for row in rows) for column in rows[0]}
+
+
+@dataclass(frozen=True)
+class Off(LSTM):
+    """An LSTM whose backward has the error of one gate, the input gate, too large by a factor 1 + `fault`."""
+
+    fault: float = 0.0
+
+    def pointwise(
+        self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
+    ) -> tuple[State, PointwiseBackward]:
+        s1, back = super().pointwise(xp, a, s, p, e)
+
+        def backward(ds1: State) -> Any:
+            da, ds, dp = back(ds1)
+            return (da[0] * (1 + self.fault), *da[1:]), ds, dp
+
+        return s1, backward
+
+
+def seen(fault: float, backend: rnnbp.Backend, methods: list[str]) -> dict[str, int]:
+    """How many of the tensors each method finds wrong."""
+    options: dict[str, Any] = {"backend": backend, "levels": ("sequence",), "properties": False}
+    return {m: len(rnnbp.gradcheck(Off(**SIZES, fault=fault), method=m, **options).failures) for m in methods}
 
 
 def table(rows: dict[str, dict[str, float]], where: dict[str, Any], command: str, seeds: int) -> str:
@@ -61,6 +91,23 @@ def table(rows: dict[str, dict[str, float]], where: dict[str, Any], command: str
     return "\n".join(lines) + "\n"
 
 
+def table_of_faults(rows: dict[float, dict[str, int]]) -> str:
+    """Markdown."""
+    columns = list(rows[FAULTS[0]])
+    lines = [
+        "",
+        "## What each method still sees",
+        "",
+        "The error of an LSTM's input gate is too large by a relative fault, so that all 6 tensors are wrong: how many "
+        "does each method find? `rtrl` shares the step with the backward, so it sees no fault inside a step.",
+        "",
+        "| fault | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    lines += [f"| {fault:.0e} | " + " | ".join(str(row[c]) for c in columns) + " |" for fault, row in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Measure, print the table, and write both files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -79,11 +126,13 @@ def main() -> None:
     where = machine() | {"time": datetime.now(UTC).isoformat(timespec="seconds")}
     command = shlex.join(["python", "benchmarks/agreement.py", *sys.argv[1:]])
     limits = {column: limit_of(column) for column in COLUMNS}
-    text = table(rows, where, command, options.seeds)
+    methods = [REFERENCE, *(name for name in rows[next(iter(rows))] if name not in (BACKWARD, "autodiff-jax"))]
+    faults = {fault: seen(fault, backend, methods) for fault in FAULTS}
+    text = table(rows, where, command, options.seeds) + table_of_faults(faults)
     plain = {"command": command, "machine": where, "backend": options.backend, "seeds": options.seeds}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{options.name}.json").write_text(
-        json.dumps(plain | {"tolerances": limits, "cells": rows}, indent=1) + "\n"
+        json.dumps(plain | {"tolerances": limits, "cells": rows, "faults": faults}, indent=1) + "\n"
     )
     (RESULTS / f"{options.name}.md").write_text(text)
     print(text)
