@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from verdicts_of import failed, verdict_of
 import rnnbp
 from rnnbp.checking import builtin_specs, check_task
 from rnnbp.checking.curvature import hessian
+from rnnbp.checking.methods import METHODS
 from rnnbp.checking.numeric import Asked
 from rnnbp.checking.problems import draw
 from rnnbp.checking.selftest.candidates import applies, catalogue, specimen
@@ -84,6 +85,13 @@ def test_nan_and_gradients_that_are_no_gradients_fail():
     assert not any(check.passed for check in checks) and found.suspects == ("b",)
     checks, _ = verdict_of(LoopedLSTM(3, 4, "shape lost"), "hessian", time_steps=4, batch=2)
     assert [(c.tensor, c.note != "") for c in checks if not c.passed] == [("b", True)]  # the rest is symmetric
+
+
+def test_without_a_single_gradient_there_is_no_hessian():
+    one = asked(ToyLSTM(2, 3))
+    bare = Asked(replace(one.subject, gradients=lambda _: {}), one.backend)
+    whole, places = hessian(bare)
+    assert whole.size == 0 and places == {} and METHODS["hessian"].findings(bare, 1e-10) == ()
 
 
 def asked(cell, memory=64 * 2**20):

@@ -31,6 +31,8 @@ def hessian(asked: Asked) -> tuple[HostArray, dict[str, slice]]:
     given = {name: backend.asarray(value, asked.dtype) for name, value in subject.tensors.items()}
     claimed = subject.gradients(given)
     names = [n for n, v in given.items() if claimed.get(n) is not None and claimed[n].shape == v.shape]
+    if not names:
+        return np.zeros((0, 0)), {}
     edges = np.cumsum([0, *(subject.tensors[n].size for n in names)])
     entries = int(edges[-1])
     if 16 * entries**2 > asked.memory:

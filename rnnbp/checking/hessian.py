@@ -108,6 +108,8 @@ class Hessian(Witness):
             off = float(np.linalg.norm(whole[places[a], places[b]] - whole[places[b], places[a]].T))
             pairs[a, b] = off / (max(sizes[a], sizes[b]) or nan) if off else 0.0
         subject = asked.subject
+        if not places:  # no gradient has the shape of its tensor
+            return ()
         return (Symmetry(f"{subject.name} ({subject.level})", len(whole), pairs, tolerance),)
 
     def _hessian(self, asked: Asked) -> tuple[HostArray, dict[str, slice]]:
