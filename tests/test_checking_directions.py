@@ -7,23 +7,18 @@ from math import inf, isnan, nan
 
 import numpy as np
 import pytest
-from faulty_cells import ENTRY, LOOP_FAULTS, STEP_FAULTS, LoopedLSTM, ToyLSTM
 from helpers import refusal
 
 import rnnbp
-from rnnbp.checking import builtin_specs, check_model, check_task
+from rnnbp.checking import check_model
 from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, STRATA, along_error, entry_error, signs, strata
 from rnnbp.checking.methods import METHODS
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects import Subject
 from rnnbp.checking.tolerances import TOLERANCES
 from rnnbp.checking.verdicts import setting, verify
-from rnnbp.losses import MeanSquaredError
-from rnnbp.model import Model
-from rnnbp.stacking import stack
 
 JUDGED = sorted(name for name in METHODS if (name, "float64") in TOLERANCES and not METHODS[name].whole)
-ONLY = {"levels": ("sequence",), "properties": False, "extent": "directional"}
 GATES = ("i", "f", "g", "o")
 
 
@@ -172,23 +167,6 @@ def test_memory_changes_the_chunks_and_not_the_result(memory, method):
     assert check[0].passed and check[0].directions == DIRECTIONS
 
 
-@pytest.mark.parametrize("memory", [1, 10**8])
-@pytest.mark.parametrize("method", JUDGED)
-@pytest.mark.parametrize("cell", ["lstm:peepholes=true", "gru:reset=before"])
-def test_blocks_apart_and_blocks_together_give_the_same(cell, method, memory):
-    """Where memory is short, the directions of each block are made without the zeros beside them."""
-    report = rnnbp.gradcheck(cell, method=method, memory=memory, **ONLY)
-    assert report.passed, str(report)
-
-
-@pytest.mark.parametrize("memory", [1, 10**8])
-@pytest.mark.parametrize("method", ["complex-step", "tangent"])
-def test_one_wrong_entry_of_a_cell_is_found_whatever_the_memory(method, memory):
-    report = rnnbp.gradcheck(LoopedLSTM(3, 16, "one entry of dU"), method=method, memory=memory, **ONLY)
-    (check,) = report.failures
-    assert (check.tensor, check.index) == ("U", ENTRY) and 1e-9 < check.error < 1e-6
-
-
 # ---- the choice ---------------------------------------------------------------------------------------------------
 def test_small_subjects_are_checked_exhaustively_and_large_ones_along_directions():
     fits, exceeds = squares((40, 50), lambda g: g), squares((29, 69), lambda g: g)
@@ -216,57 +194,3 @@ def test_wrong_words_and_numbers_are_refused():
     contradiction = refusal(lambda: rnnbp.gradcheck("rnn", method="directional", extent="exhaustive"))
     assert "got extent exhaustive" in contradiction
     assert "takes a Model" in refusal(lambda: check_model("lstm", np.zeros((2, 1, 1)), np.zeros((2, 1, 1))))
-
-
-# ---- cells and models ---------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("method", JUDGED)
-@pytest.mark.parametrize("spec", builtin_specs())
-def test_right_cells_pass_by_every_method(spec, method):
-    if "relu" in spec and method == "five-point":
-        pytest.skip("its long steps cross kinks, and it says so")
-    report = rnnbp.gradcheck(spec, method=method, **ONLY)
-    assert report.passed, str(report)
-    assert all(check.directions == DIRECTIONS for check in report.checks)
-
-
-@pytest.mark.parametrize(
-    ("truncation", "dtype", "options"),
-    [
-        ("full", "float64", {"method": "complex-step"}),
-        ("tbptt:2,3", "float64", {"method": "tangent"}),
-        ("full", "float32", {"method": "tangent", "memory": 1}),
-    ],
-)
-def test_right_cells_pass_on_every_backend(backend, truncation, dtype, options):
-    spec = "lstm:peepholes=true"
-    report = rnnbp.gradcheck(spec, backend=backend, truncation=truncation, dtype=dtype, **options, **ONLY)
-    assert report.passed, str(report)
-
-
-@pytest.mark.parametrize("seed", [0, 100])
-@pytest.mark.parametrize("fault", [*STEP_FAULTS, *sorted(set(LOOP_FAULTS) - {"dtype widened", "device lost"})])
-def test_every_fault_that_the_exhaustive_check_finds_is_found(fault, seed):
-    cell = (ToyLSTM if fault in STEP_FAULTS else LoopedLSTM)(3, 4, fault)
-    exhaustive = rnnbp.gradcheck(cell, seed=seed, **ONLY | {"extent": "exhaustive"})
-    directional = rnnbp.gradcheck(cell, seed=seed, **ONLY)
-    assert {c.tensor for c in directional.failures} == {c.tensor for c in exhaustive.failures} != set()
-
-
-def test_a_model_of_three_layers_passes_along_directions():
-    model = Model(stack("lstm", 5, 12, layers=3), 2, MeanSquaredError())
-    rng = np.random.default_rng(0)
-    xs, targets = rng.standard_normal((4, 2, 5)), rng.standard_normal((4, 2, 2))
-    report = check_model(model, xs, targets, name="three", method="directional", levels=("model",), seed=5)
-    assert report.passed, str(report)
-    assert {"0.W", "1.U", "2.b", "readout.W", "X", "2.c0"} <= {check.tensor for check in report.checks}
-    for check in report.checks:
-        assert (check.cell, check.method, check.directions, check.seeds) == ("three", "tangent", 3, (5, 6, 7))
-    assert set(report.checks[0].blocks) == set(GATES)
-
-
-def test_progress_reaches_its_end():
-    heard = []
-    options = {"layers": 2, "hidden_size": 20, "time_steps": 5, "batch": 2, "levels": ("model",)}
-    report = check_task("adding", "gru", method="tangent", progress=lambda *said: heard.append(said), **options)
-    size = sum(int(np.prod(check.shape)) for check in report.checks)
-    assert report.passed and report.checks[0].directions and heard[-1] == ("gru", size, size)

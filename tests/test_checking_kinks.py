@@ -109,7 +109,7 @@ def test_some_seeds_do_flip_a_unit_and_would_have_failed_right_code():
     flipped = []
     for seed in range(8):
         subject = sequence_subject("relu", draw(rnnbp.cell(RELU, 4, 6), 5, 3, seed), full(5), how)
-        found = crossing(Bends(subject, how.backend), Asked(subject, how.backend), 2e-3, directional=False)
+        found = crossing(Bends(subject, how.backend), Asked(subject, how.backend), 2e-3)
         flipped += [(seed, found)] if found else []
     assert 0 < len(flipped) < 8
     assert all(any(name in found for name in ("W[", "U[", "b[", "X[", "h0[")) for _, found in flipped)
@@ -131,11 +131,18 @@ def test_where_every_problem_has_a_unit_that_flips_it_is_said():
         uncrossed(make, 3, how, MEMORY)
 
 
-def test_where_directions_stand_for_entries_the_distance_decides():
-    how = setting("numpy", "float64", "central", "full", extent="directional")
+def test_where_directions_stand_for_entries_it_is_their_steps_that_must_not_flip_a_unit():
+    how = setting("numpy", "float64", "five-point", "full", extent="directional")
     make = lambda seed: sequence_subject("relu", draw(rnnbp.cell(RELU, 4, 6), 5, 3, seed), full(5), how)
-    taken, kinks = uncrossed(make, 0, how, MEMORY)
-    assert kinks is not None and kinks.distance > 100 * 1e-5 and taken == kinks.seed
+    given_up = set()
+    for seed in range(8):
+        taken, kinks = uncrossed(make, seed, how, MEMORY)
+        assert kinks is not None and taken == kinks.seed
+        assert all(said.startswith("a direction of ") for _, said in kinks.left)
+        subject, steps = make(taken), 2e-3
+        assert not crossing(Bends(subject, how.backend), Asked(subject, how.backend), steps, how.seeds)
+        given_up |= {tried for tried, _ in kinks.left}
+    assert given_up
 
 
 @pytest.mark.parametrize("method", ["complex-step", "five-point"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, ClassVar
@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnnbp.checking.bends import Bends
-from rnnbp.checking.differences import Central, FivePoint
+from rnnbp.checking.differences import Central, FivePoint, Perturbed
+from rnnbp.checking.directions import drawn
 from rnnbp.checking.methods import numeric_method
-from rnnbp.checking.numeric import Asked, of_units
+from rnnbp.checking.numeric import Asked
 from rnnbp.checking.report import Finding, finite
 from rnnbp.checking.subjects import Subject
 from rnnbp.checking.verdicts import Setting
@@ -20,7 +21,6 @@ from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 DRAWS = 50
-STEEPEST = 100  # no number that a kink looks at is taken to change more than this times as fast as an entry
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def uncrossed(make: Callable[[int], Subject], seed: int, how: Setting, memory: i
             return tried, Kinks(subject.name, nan, how.method, far, (), tried, unseen)
         if not isfinite(bends.nearest):
             return tried, None
-        crossed = crossing(bends, Asked(subject, how.backend, memory), far, how.directional(subject)) if far else ""
+        seeds = how.seeds if how.directional(subject) else ()
+        crossed = crossing(bends, Asked(subject, how.backend, memory), far, seeds) if far else ""
         if not crossed:
             return tried, Kinks(subject.name, bends.nearest, how.method, far, tuple(left), tried)
         left.append((tried, crossed))
@@ -87,21 +88,34 @@ def uncrossed(make: Callable[[int], Subject], seed: int, how: Setting, memory: i
     )
 
 
-def crossing(bends: Bends, asked: Asked, far: float, directional: bool) -> str:
+class Flips(Perturbed):
+    """1 for each direction along which a step of length `far` flips a unit, else 0: no slopes, but asked for alike."""
+
+    name = "flips"
+
+    def __init__(self, bends: Bends, far: float) -> None:
+        self.bends, self.far = bends, far
+
+    def slopes(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
+        value, axes = asked.subject.tensors[tensor], tuple(range(1, directions.ndim))
+        lengths = np.sqrt(np.sum(np.square(directions, dtype=np.float64), axis=axes, keepdims=True))
+        steps = self.far / np.where(lengths > 0, lengths, 1.0) * directions
+        sides = (asked.backend.asarray(side, "float64") for side in (value + steps, value - steps))
+        found: HostArray = np.any([self.bends.turned({tensor: side}, len(steps)) for side in sides], axis=0)
+        return found.astype(np.float64)
+
+
+def crossing(bends: Bends, asked: Asked, far: float, seeds: Sequence[int] = ()) -> str:
     """The first entry that flips a unit when it is moved by ±far; empty if none does.
 
-    Where directions stand for the entries, it is the distance of the nearest kink that decides.
+    With seeds it is the directions which these draw that are followed, as far, and not every entry.
     """
-    if directional:
-        return "" if bends.nearest > STEEPEST * far else f"a kink at distance {bends.nearest:.1e}"
+    flips = Flips(bends, far)
     for name, value in asked.subject.tensors.items():
-
-        def crosses(units: HostArray, name: str = name, value: HostArray = value) -> HostArray:
-            sides = (asked.backend.asarray(value + side * units, "float64") for side in (far, -far))
-            found: HostArray = np.any([bends.turned({name: side}, len(units)) for side in sides], axis=0)
-            return found
-
-        crossed = of_units(asked, name, crosses)
-        if crossed.any():
+        if seeds:
+            blocks = max(1, len(asked.subject.blocks.get(name, ())))
+            if flips.along_blocks(asked, name, drawn(name, value.shape, blocks, seeds)[0], blocks).any():
+                return f"a direction of {name}"
+        elif (crossed := flips.entries(asked, name)).any():
             return f"{name}[{', '.join(map(str, np.argwhere(crossed)[0]))}]"
     return ""

@@ -43,12 +43,7 @@ def sampled(
     the worst of those checked; above the tolerance, one that was searched for in the worst block.
     """
     count, flat, many = max(len(blocks), 1), analytic.reshape(-1), len(seeds)
-    picks = strata(tensor, analytic.shape, count, seeds[0])  # (blocks, STRATA)
-    directions = np.zeros((many + picks.shape[1], *analytic.shape), dtype=np.int8)
-    for k, seed in enumerate(seeds):
-        directions[k] = signs(seed, tensor, analytic.shape)
-    for k, entries in enumerate(picks.T, start=many):
-        directions[k].reshape(-1)[entries] = 1  # one in each block
+    directions, picks = drawn(tensor, analytic.shape, count, seeds)
     slopes = method.along_blocks(asked, tensor, directions, count)
     errors, parts = np.zeros((count, 2)), cut(analytic, count)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told as NaN
@@ -67,6 +62,17 @@ def sampled(
     norm, maximum = (nan, nan) if np.isnan(errors).any() else map(float, np.max(errors, axis=0))
     named = {name: float(np.max(pair)) for name, pair in zip(blocks, errors, strict=False)} if count > 1 else {}
     return Discrepancy(norm, maximum, index, float(analytic[index]), numeric, named)
+
+
+def drawn(tensor: str, shape: tuple[int, ...], blocks: int, seeds: Sequence[int]) -> tuple[HostArray, HostArray]:
+    """One direction per seed, then single entries, one in each block: (K, *shape); and which entries, (blocks, n)."""
+    picks = strata(tensor, shape, blocks, seeds[0])
+    directions = np.zeros((len(seeds) + picks.shape[1], *shape), dtype=np.int8)
+    for k, seed in enumerate(seeds):
+        directions[k] = signs(seed, tensor, shape)
+    for k, entries in enumerate(picks.T, start=len(seeds)):
+        directions[k].reshape(-1)[entries] = 1
+    return directions, picks
 
 
 def unraveled(entry: int, shape: tuple[int, ...], start: int = 0) -> tuple[int, ...]:
