@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rnnbp.checking.cells import gradcheck
+from rnnbp.checking.cells import check_gradients
 from rnnbp.checking.models import check_task
 from rnnbp.checking.report import Report, joined
 from rnnbp.checking.verdicts import setting
@@ -45,7 +45,7 @@ def check_cells(
     for spec in specs:
         try:
             if task is None:
-                reports.append(gradcheck(spec, seed=seed, **options))
+                reports.append(check_gradients(spec, seed=seed, **options))
             else:
                 reports.append(check_task(task, spec, seed=seed, **options))
         except Exception as error:  # whatever a plugin raises is the plugin's fault

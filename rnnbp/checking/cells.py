@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, PointwiseCell
@@ -20,7 +20,7 @@ from rnnbp.checking.problems import Problem, draw, kinds_of, restricted
 from rnnbp.checking.report import Report
 from rnnbp.checking.sequences import mask_is_refused, sequence_subject
 from rnnbp.checking.subjects import Subject
-from rnnbp.checking.verdicts import Progress, check_counts, setting
+from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
 from rnnbp.checking.vjps import step_subject
 from rnnbp.errors import UserError
 from rnnbp.registry import cell as make_cell
@@ -29,7 +29,7 @@ from rnnbp.truncation import Window, full, parse
 SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
 
-def gradcheck(
+def check_gradients(
     cell: Cell | str,
     *,
     backend: Backend | str | None = None,
@@ -81,38 +81,60 @@ def gradcheck(
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(time_steps=time_steps, batch=batch, memory=memory)
     check_against(against)
-    kinds, windows = kinds_of(cotangents), parse(truncation, time_steps)
+    kinds = kinds_of(cotangents)
     name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
     if not numeric_method(how.method).stops and isinstance(made, PointwiseCell) and made.cut:
         raise UserError(f"differences see through the cut gates {', '.join(made.cut)}: use method complex-step")
-
-    def drawn(seed: int) -> Problem:
-        problem = draw(made, time_steps, batch, seed, dtype, padded)
-        return replace(problem, mask=None) if mask_is_refused(problem, how) else problem
-
-    def sequence(problem: Problem, kind: str = "all", parts: Sequence[Window] = windows) -> Subject:
-        called = name if kind == "all" else f"{name}, {kind}"
-        return sequence_subject(called, restricted(problem, kind), parts, how)
-
-    taken, kinks = uncrossed(lambda seed: sequence(drawn(seed)), seed, how, memory)
-    problem, uncut = drawn(taken), full(time_steps)
+    case = Case(name, made, how, time_steps, batch, padded)
+    taken, kinks = uncrossed(lambda seed: case.subject(case.problem(seed)), seed, how, memory)
+    problem = case.problem(taken)
     known: dict[str, Make] = {
         "step": lambda: [step_subject(name, problem, how)],
-        "sequence": lambda: [
-            held_to(against, sequence(problem, kind), sequence(problem, kind, uncut)) for kind in kinds
-        ],
+        "sequence": lambda: [case.held_to(against, problem, kind) for kind in kinds],
     }
     checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
     findings += [kinks] if kinks is not None else []
-    if not how.directional(sequence(problem)) if properties is None else properties:
+    if not how.directional(case.subject(problem)) if properties is None else properties:
         findings.append(examine(name, problem, how))
-    if windows != uncut:
-        findings.append(truncation_finding(sequence(problem), sequence(problem, parts=uncut), how, against))
+    if case.windows != full(time_steps):
+        findings.append(truncation_finding(case.subject(problem), case.subject(problem, whole=True), how, against))
     seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
     findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory)
     if diagnosis and against == "claim":
-        findings += explain(sequence_subject(name, seen, windows, how), seen, windows, how, checks)
+        findings += explain(case.subject(seen), seen, case.windows, how, checks)
     return Report(tuple(checks), seed, findings=tuple(findings))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell over a sequence of some length: draws its problems, and makes subjects of them."""
+
+    name: str
+    cell: Cell
+    how: Setting
+    time_steps: int
+    batch: int
+    padded: bool
+
+    @property
+    def windows(self) -> list[Window]:
+        """Those of the truncation that is checked."""
+        return parse(self.how.truncation, self.time_steps)
+
+    def problem(self, seed: int) -> Problem:
+        """The problem of that seed, without a mask where the cell's own scan takes none."""
+        problem = draw(self.cell, self.time_steps, self.batch, seed, self.how.dtype, self.padded)
+        return replace(problem, mask=None) if mask_is_refused(problem, self.how) else problem
+
+    def subject(self, problem: Problem, kind: str = "all", whole: bool = False) -> Subject:
+        """The sequence with errors of one kind, truncated or whole."""
+        called = self.name if kind == "all" else f"{self.name}, {kind}"
+        windows = full(self.time_steps) if whole else self.windows
+        return sequence_subject(called, restricted(problem, kind), windows, self.how)
+
+    def held_to(self, against: str, problem: Problem, kind: str) -> Subject:
+        """The same, held to what it claims or to the full derivative."""
+        return held_to(against, self.subject(problem, kind), self.subject(problem, kind, whole=True))
 
 
 def named(cell: Cell | str, **sizes: int | None) -> tuple[str, Cell]:

@@ -11,8 +11,8 @@ from rnnbp.errors import UserError
 def gradcheck(what: Any, inputs: Any = None, **options: Any) -> Report:
     """Is a backward the derivative of its forward? Every gradient against exact derivatives of the forward.
 
-    what: a cell, or NAME[:option=value,…], with the options of `rnnbp.checking.cells.gradcheck`: every parameter, the
-    inputs and the initial states of a random problem. Or any function that returns (value, backward), at `inputs`, with
+    what: a cell, or NAME[:option=value,…], with the options of `rnnbp.checking.cells.check_gradients`: every parameter,
+    the inputs and the initial states of a random problem. Or any function that returns (value, backward), at `inputs`, with
     the options of `rnnbp.checking.foreign.check_function`: NumPy, CuPy, torch or JAX code that knows nothing of rnnbp.
 
     Returns a `Report`: `passed`, `worst`, `checks`, `findings`; readable by print, in a notebook, and by `to_json()`.
@@ -24,8 +24,8 @@ def gradcheck(what: Any, inputs: Any = None, **options: Any) -> Report:
         if inputs is None:
             raise UserError("a check of a function needs the inputs at which to check it: gradcheck(fn, inputs)")
         return check_function(what, inputs, **options)
-    from rnnbp.checking.cells import gradcheck as check_cell
+    from rnnbp.checking.cells import check_gradients
 
     if inputs is not None:
         raise UserError("a check of a cell draws its own inputs; got inputs, too: leave them out")
-    return check_cell(what, **options)
+    return check_gradients(what, **options)

@@ -6,12 +6,12 @@ from typing import Any
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
-from rnnbp.checking.cells import gradcheck
+from rnnbp.checking.cells import check_gradients
 
 
 def _said(cell: Cell, full: bool = False, **options: Any) -> str:
     """The report of a check that failed: the diagnosis and the worst entry, or all of it with the table of tensors."""
-    report = gradcheck(cell, properties=False, **options)  # the properties are checks of their own
+    report = check_gradients(cell, properties=False, **options)  # the properties are checks of their own
     diagnosis = [str(finding) for finding in report.findings if finding.kind == "diagnosis"]
     short = "\n".join([report.title, *diagnosis, *report.notes, report.summary])
     return "" if report.passed else str(report) if full else short

@@ -12,7 +12,7 @@ import numpy as np
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
 from rnnbp.checking.catalogue import builtin_specs
-from rnnbp.checking.cells import gradcheck
+from rnnbp.checking.cells import check_gradients
 from rnnbp.checking.diagnosis import Diagnosis
 from rnnbp.checking.report import Report
 from rnnbp.checking.selftest import candidates
@@ -78,7 +78,7 @@ def self_test(
         alarms=tuple(
             f"{spec}, seed {k}"
             for spec, cell, k in _told("right cells", runs, heard)
-            if not gradcheck(cell, backend=chosen, seed=k).passed
+            if not check_gradients(cell, backend=chosen, seed=k).passed
         ),
         naming=naming,
     )
@@ -113,5 +113,5 @@ def _trial(planted: Planted, name: Name | None, backend: Backend, seed: int) -> 
     cell = candidates.specimen(planted.family, *planted.faults)
     how = TO_NAME if name else TO_DETECT
     t, b = candidates.TIME_STEPS, candidates.BATCH
-    report = gradcheck(cell, backend=backend, seed=seed, time_steps=t, batch=b, **how)
+    report = check_gradients(cell, backend=backend, seed=seed, time_steps=t, batch=b, **how)
     return Trial(planted, not report.passed, name(report) if name and not report.passed else None)
