@@ -129,8 +129,8 @@ def table(runs: list[dict[str, Any]], rounds: int, command: str) -> str:
         f"torch: nn.LSTM, `gradcheck` with its defaults (slow mode, central differences, tolerance 1e-3), "
         f"{first['torch']['entries']} entries, for it has a second bias. Both check the same scalar function; {rounds} "
         "rounds in turn in one process after one that does not count. Faster: torch's time over ours, of the minima, "
-        f"and the median of the rounds' ratios. Asked for is {TARGET}, aimed at {AIM}. Worst error: the largest of ours "
-        "over all tensors, against a tolerance of 1e-10.",
+        f"and the median of the rounds' ratios. Asked for is {TARGET}, aimed at {AIM}. Worst error: ours "
+        "at its largest, against a tolerance of 1e-10.",
         "",
         f"| {' | '.join(HEAD)} |",
         "|" + "---|" * len(HEAD),

@@ -1,4 +1,4 @@
-"""Slopes from perturbed copies of a tensor: complex steps, and differences of two or four real losses.
+"""Slopes from perturbed copies of a tensor: differences of two or four real losses, and what complex steps share.
 
 The perturbed tensor gets a leading axis of copies, one per direction; the loss returns one number per copy.
 """
@@ -16,18 +16,12 @@ from rnnbp.checking.arithmetic import Loss as Loss
 from rnnbp.checking.numeric import MEMORY as MEMORY
 from rnnbp.checking.numeric import Asked, NumericMethod, in_chunks, of_units
 from rnnbp.checking.steps import stepped
-from rnnbp.checking.tangents import Tangents
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray
 
 COMPLEX_STEP = 1e-30  # no subtraction, so it may be as small as one likes: its square vanishes beside 1
 CENTRAL_STEP = 1e-5  # where truncation, step², meets rounding, eps / step
 FIVE_POINT_STEP = 1e-3  # where truncation, step⁴, meets it
-SAME_TANGENT, SAME_DIFFERENCE = 1e-8, 1e-4  # what rounding, or a kink nearby, may make of one slope
-
-
-class ImaginaryPartLost(UserError):
-    """The loss of a complex step came back real."""
 
 
 class Perturbed(NumericMethod):
@@ -42,47 +36,6 @@ class Perturbed(NumericMethod):
 
     def entries(self, asked: Asked, tensor: str) -> HostArray:
         return of_units(asked, tensor, partial(self.slopes, asked, tensor))
-
-
-class ComplexStep(Perturbed):
-    """Im L(v + ih d) / h: exact to rounding (Squire & Trapp 1998). `detach` takes the real part."""
-
-    name = "complex-step"
-
-    def slopes(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
-        perturbed = asked.subject.tensors[tensor] + 1j * COMPLEX_STEP * directions
-        loss = losses(asked, tensor, perturbed, "complex128")
-        xp = asked.backend.xp
-        if not xp.isdtype(loss.dtype, "complex floating"):
-            raise ImaginaryPartLost(
-                f"a complex step needs a forward that stays complex; the loss came back {loss.dtype}: something on "
-                "the way (abs, a norm, a float buffer) drops the imaginary part: rewrite it, or use method tangent"
-            )
-        slope: HostArray = asked.backend.to_numpy(xp.imag(loss)) / COMPLEX_STEP
-        return slope
-
-    def instead(self, asked: Asked, tensor: str) -> tuple[NumericMethod, str] | None:
-        """Tangents, or five-point differences where a function has no rule, if along one direction they differ.
-
-        Where a forward drops the imaginary part its real part is still right, and these look at nothing else.
-        """
-        direction = np.random.default_rng(asked.seed).choice([-1.0, 1.0], (1, *asked.subject.tensors[tensor].shape))
-        other: NumericMethod = Tangents()
-        try:
-            (sure,) = other.along(asked, tensor, direction)
-            doubt = SAME_TANGENT
-        except UserError:  # a function without a rule
-            other = FivePoint()
-            (sure,) = other.along(asked, tensor, direction)
-            doubt = SAME_DIFFERENCE
-        try:
-            (complex_slope,) = self.along(asked, tensor, direction)
-        except ImaginaryPartLost:
-            complex_slope = 0.0
-        if not abs(complex_slope - sure) > doubt * max(abs(complex_slope), abs(sure)):
-            return None
-        said = f"complex steps give {complex_slope:.6g} along one direction of {tensor}, method {other.name} {sure:.6g}"
-        return other, f"{said}, which is used: something (abs, a norm, a float buffer) drops the imaginary part"
 
 
 class Central(Perturbed):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rnnbp.checking.autodiff import Autodiff, AutodiffJax, AutodiffTorch
-from rnnbp.checking.differences import Central, ComplexStep, FivePoint
+from rnnbp.checking.complexsteps import ComplexStep
+from rnnbp.checking.differences import Central, FivePoint
 from rnnbp.checking.hessian import Hessian
 from rnnbp.checking.numeric import NumericMethod
 from rnnbp.checking.rtrl import RTRL

@@ -12,7 +12,7 @@ from array_api_compat import device
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
-from rnnbp.checking.differences import ImaginaryPartLost
+from rnnbp.checking.complexsteps import ImaginaryPartLost
 from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, sampled
 from rnnbp.checking.methods import METHODS, numeric_method
 from rnnbp.checking.metric import Discrepancy
