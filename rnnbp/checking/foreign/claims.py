@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnbp.backends import backend_of
-from rnnbp.checking.foreign.calls import Pulled, host
 from rnnbp.checking.foreign.inputs import Inputs
+from rnnbp.checking.foreign.structures import host
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray
 
@@ -23,8 +23,18 @@ class Claims:
     unlike: Mapping[str, str]  # one of another dtype or library: to be told, not a fault
     missing: tuple[str, ...]
 
+    @property
+    def first(self) -> dict[str, HostArray]:
+        """The gradients for the first set of cotangents."""
+        return {name: g[0] for name, g in self.gradients.items()}
 
-def claims_of(inputs: Inputs, pulled: Pulled, found: Sequence[Mapping[str, Array | None]]) -> Claims:
+    @property
+    def scalars(self) -> int:
+        """How many entries one set of gradients has."""
+        return sum(g[0].size for g in self.gradients.values())
+
+
+def claims_of(inputs: Inputs, found: Sequence[Mapping[str, Array | None]]) -> Claims:
     """The gradients of K sets of cotangents; a backward that claims none of any input is a UserError."""
     missing = tuple(name for name, g in found[0].items() if g is None)
     if len(missing) == len(inputs.point):
@@ -43,7 +53,7 @@ def claims_of(inputs: Inputs, pulled: Pulled, found: Sequence[Mapping[str, Array
             misfits[name] = f"the gradient of {name} has shape {got}, the input {shape}{hint}"
             continue
         gradients[name] = np.stack([g.astype(np.float64) for g in each])
-        given, came = pulled.given[name], found[0][name]
+        given, came = inputs.given[name], found[0][name]
         if str(each[0].dtype) != inputs.dtypes[name]:
             unlike[name] = f"{each[0].dtype}, the input {inputs.dtypes[name]}"
         elif backend_of(came) is not backend_of(given):

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rnnbp.checking.foreign.calls import Foreign, Pulled, Values, host
+from rnnbp.checking.foreign.calls import Foreign, Pulled
+from rnnbp.checking.foreign.cotangents import Cotangents
+from rnnbp.checking.foreign.slopes import Slopes
+from rnnbp.checking.foreign.structures import Values, host
 from rnnbp.checking.metric import compare
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
@@ -27,14 +30,14 @@ def on_host(pulled: Pulled, cotangents: Values) -> dict[str, HostArray]:
     return {name: host(g, f"the gradient of {name}").astype(np.float64) for name, g in found.items() if g is not None}
 
 
-def properties(
-    foreign: Foreign, cotangents: Values, other: Values, gradients: Gradients, tolerances: Mapping[str, float]
-) -> dict[str, str]:
+def properties(foreign: Foreign, drawn: Cotangents, gradients: Gradients, slopes: Slopes) -> dict[str, str]:
     """How each of `NAMES` is missed, empty where it holds; only the second and the last need no cotangent.
 
     Each answer is from a forward of its own, for many a backward can be called only once. A backward whose gradient
     stops growing with the cotangent clips, and is refused with a UserError.
     """
+    cotangents, other = drawn.whole, drawn.other
+    tolerances = {name: slopes.limit("complex-step", foreign.inputs.dtypes[name]) for name in gradients}
 
     def fresh(cs: Values) -> dict[str, HostArray]:
         return on_host(foreign.pulled(), cs)

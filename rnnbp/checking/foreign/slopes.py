@@ -7,19 +7,18 @@ own rounding allows. That rounding is measured, so that it is known how much of 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log2
 
 import numpy as np
 
 from rnnbp.checking.differences import COMPLEX_STEP
-from rnnbp.checking.foreign.calls import OWN, Foreign, Values
+from rnnbp.checking.tolerances import tolerance
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 Point = Mapping[str, HostArray]
-Line = Callable[[float], HostArray]  # how far along it -> one loss for each set of cotangents, (K,)
 
 STENCILS = {  # slope = Σ weight · (L(k·step) − L(−k·step)) / step
     "central": ((1, 1 / 2),),
@@ -31,7 +30,6 @@ LARGEST_STEP = 2.0**-4
 SHRINK = 32.0  # a step this much smaller misses a kink that a step met
 AGREE = 1e-8  # two derivatives of five points agree to this, in double precision
 SIGMAS = 10.0  # no difference of a few thousand is off by more standard deviations than this
-SAME_VALUE = 1e-2  # a value in float32 and in double precision, at the same numbers, are closer
 DOUBLE_NOISE = 1e-11  # a function whose relative noise is above this does not compute in double precision
 
 
@@ -51,14 +49,19 @@ class Slopes:
         """Whether the function computes in double precision all the way."""
         return self.relative <= DOUBLE_NOISE
 
-    def line(self, direction: Point, reach: float = 1.0) -> Line:
-        """The losses along a direction, `reach` times a number away."""
+    def limit(self, method: str, dtype: str) -> float:
+        """The tolerance for a gradient of that dtype; a function that is less precise is held to that of float32."""
+        return tolerance(method, dtype if self.precise else "float32").value
 
-        def at(t: float) -> HostArray:
-            moved = {n: self.point[n] + (t * reach) * d for n, d in direction.items()}
-            return self.losses({**self.point, **moved}, self.dtype)
-
-        return at
+    def slope(self, method: str, direction: Point, settle: bool = False) -> tuple[HostArray, HostArray]:
+        """The slope along a direction, and how far rounding may have moved it, both (K,)."""
+        if method == "complex-step":
+            return self.complex_slope(direction), 0.0 * self.noise
+        slope, rounding = (self.settled if settle else self.difference)(method, direction)
+        if self.precise:
+            return slope, rounding
+        finer, rounding = self.difference(method, direction, shrink=2.0)  # the step is so large: measure it too
+        return finer, rounding + np.abs(finer - slope)
 
     def complex_slope(self, direction: Point) -> HostArray:
         """Im L(v + ih d) / h; a forward that warns of the lost imaginary part, or refuses it, raises."""
@@ -77,8 +80,13 @@ class Slopes:
         entry = max(float(np.max(np.abs(self.point[n][d != 0]), initial=1.0)) for n, d in direction.items())
         reach = 2.0 ** round(log2(entry if length == 1.0 else 1 / length))  # long directions bend more
         step = self.step(method) / shrink
-        line, stencil = self.line(direction, reach), STENCILS[method]
-        rise = np.sum([w * (line(k * step) - line(-k * step)) for k, w in stencil], axis=0)
+        stencil = STENCILS[method]
+
+        def at(k: float) -> HostArray:
+            moved = {n: self.point[n] + (k * step * reach) * d for n, d in direction.items()}
+            return self.losses({**self.point, **moved}, self.dtype)
+
+        rise = np.sum([w * (at(k) - at(-k)) for k, w in stencil], axis=0)
         slope: HostArray = rise / (step * reach)
         spread = float(np.sqrt(2 * sum(w * w for _, w in stencil)))
         return slope, SIGMAS * spread * self.noise / (step * reach)
@@ -113,63 +121,7 @@ class Slopes:
         return f"it gives {claimed[worst]:.6g} in one direction where five-point differences give {found[worst]:.6g}"
 
 
-def slopes_of(foreign: Foreign, cotangents: Sequence[Values], seed: int) -> Slopes:
-    """The losses Σ value∘cotangent, one for each set of cotangents, with their noise measured."""
-
-    def losses(point: Point, dtype: str) -> HostArray:
-        values = foreign.values(point, dtype)
-        if [v.shape for v in values] != [c.shape for c in cotangents[0]]:
-            got = ", ".join(str(v.shape) for v in values)
-            raise UserError(f"fn must return values of the same shapes every time; at other numbers it gave {got}")
-        return np.array([sum(np.sum(v * c) for v, c in zip(values, cs, strict=True)) for cs in cotangents])
-
-    point, why = foreign.inputs.point, _why_not_double(foreign)
-    dtype = OWN if why else "float64"
-    values = foreign.values(point, dtype)
-    sizes = [sum(float(np.sum((v * c) ** 2)) for v, c in zip(values, cs, strict=True)) for cs in cotangents]
-    scale = np.sqrt(np.array(sizes)) + np.finfo(np.float64).tiny
-    noise = np.maximum(_noise(losses, point, dtype, seed), 2.0**-53 * scale)
-    return Slopes(losses, point, dtype, noise, float(np.max(noise / scale)), why)
-
-
-def _why_not_double(foreign: Foreign) -> str:
-    """Why a function of narrower inputs cannot be evaluated in double precision, or nothing."""
-    if set(foreign.inputs.dtypes.values()) == {"float64"}:
-        return ""
-    point = foreign.inputs.point
-    own = foreign.values(point, OWN)
-    try:
-        double = foreign.values(point, "float64")
-    except Exception as error:
-        return said(error)
-    off = max(float(np.max(np.abs(a - b)) / (np.max(np.abs(b)) + 1e-300)) for a, b in zip(double, own, strict=True))
-    return "" if off <= SAME_VALUE else "there its value is another one, as if it read the memory as float32"
-
-
 def said(error: Exception) -> str:
     """The first line of an error, with its kind unless it is our own."""
     words = str(error).strip().partition("\n")[0][:160]
     return words if isinstance(error, UserError) else f"{type(error).__name__}: {words}"
-
-
-def signs(point: Point, names: Sequence[str], rng: np.random.Generator) -> dict[str, HostArray]:
-    """A random direction of ±1 in the named tensors."""
-    return {name: rng.choice([-1.0, 1.0], size=point[name].shape) for name in names}
-
-
-def _noise(losses: Callable[[Point, str], HostArray], point: Point, dtype: str, seed: int) -> HostArray:
-    """The standard deviation of rounding in each loss, from fourth differences (Moré & Wild 2011, ECnoise).
-
-    Nine points, 1e-6 apart in about a hundred entries: a smooth function's fourth differences are 1e-20 there, so what
-    is seen is rounding, of float32 too. The median over three lines, so that a kink on one of them does not count.
-    """
-    found = []
-    moved = min(1.0, 100 / sum(value.size for value in point.values()))
-    for k in range(3):
-        rng = np.random.default_rng([seed, k])
-        direction = {n: d * (rng.random(d.shape) < moved) for n, d in signs(point, list(point), rng).items()}
-        rows = [losses({n: point[n] + 1e-6 * t * d for n, d in direction.items()}, dtype) for t in range(-4, 5)]
-        fourth = np.diff(np.array(rows), n=4, axis=0)
-        found.append(np.sqrt(np.mean(fourth**2, axis=0) / 70))  # 70 = 8! / 4!²: the variance's factor
-    noise: HostArray = np.median(found, axis=0)
-    return noise

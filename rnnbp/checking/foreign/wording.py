@@ -15,24 +15,36 @@ from rnnbp.checking.report import Check
 from rnnbp.checking.tolerances import tolerance
 
 
-def check_of(name: str, judged: Judged, limit: float, words: Mapping[str, Any]) -> Check:
-    """The check of a tensor whose gradient was compared."""
-    first = judged.verdicts[0]
-    found = {"error": first.error, "tolerance": max(limit, first.rounding), "shape": judged.shape}
-    found |= {"method": judged.method, "directions": judged.directions} | first.measured
-    return Check(tensor=name, **{**words, **found})
+def checks_of(
+    called: str,
+    backend: str,
+    method: str,
+    claims: Claims,
+    inputs: Inputs,
+    slopes: Slopes,
+    judged: Mapping[str, Judged],
+) -> tuple[dict[str, Check], list[Check]]:
+    """The check of each tensor whose gradient was compared, and of each that could not be: these failed."""
+
+    def check(name: str, **found: Any) -> Check:
+        found |= {"cell": called, "backend": backend, "truncation": "", "level": "function"}
+        return Check(tensor=name, dtype=inputs.dtypes[name], **found)
+
+    checks, misfits = {}, []
+    for name, found in judged.items():
+        first, limit = found.verdicts[0], slopes.limit(found.method, inputs.dtypes[name])
+        numbers = {"error": first.error, "tolerance": max(limit, first.rounding)} | first.measured
+        checks[name] = check(name, shape=found.shape, method=found.method, directions=found.directions, **numbers)
+    for name, why in claims.misfits.items():
+        limit = tolerance(method, inputs.dtypes[name]).value
+        numbers = {"error": nan, "norm_error": nan, "max_error": nan, "tolerance": limit}
+        misfits.append(check(name, note=why, method=method, **numbers))
+    return checks, misfits
 
 
-def misfit_of(name: str, why: str, words: Mapping[str, Any], method: str) -> Check:
-    """The check of a tensor whose gradient could not be compared: it failed."""
-    limit = tolerance(method, words["dtype"]).value
-    numbers = {"error": nan, "norm_error": nan, "max_error": nan, "tolerance": limit}
-    return Check(tensor=name, note=why, method=method, **{**words, **numbers})
-
-
-def by_time(judged: Mapping[str, Judged], limits: Mapping[str, float]) -> ByTime:
+def by_time(judged: Mapping[str, Judged], checks: Mapping[str, Check]) -> ByTime:
     """The errors of each tensor for a cotangent at one step alone; rounding above a tolerance is taken off."""
-    names = tuple(judged)
+    names, limits = tuple(judged), {name: check.tolerance for name, check in checks.items()}
     steps = zip(*(judged[n].verdicts[1:] for n in names), strict=True)
     rows = tuple(
         tuple(
