@@ -12,8 +12,9 @@ def gradcheck(what: Any, inputs: Any = None, **options: Any) -> Report:
     """Is a backward the derivative of its forward? Every gradient against exact derivatives of the forward.
 
     what: a cell, or NAME[:option=value,…], with the options of `rnnbp.checking.cells.check_gradients`: every parameter,
-    the inputs and the initial states of a random problem. Or any function that returns (value, backward), at `inputs`, with
-    the options of `rnnbp.checking.foreign.check_function`: NumPy, CuPy, torch or JAX code that knows nothing of rnnbp.
+    the inputs and the initial states of a random problem. Or any function that returns (value, backward), at `inputs`,
+    with the options of `rnnbp.checking.foreign.check.check_function`: NumPy, CuPy, torch or JAX code that knows nothing
+    of rnnbp.
 
     Returns a `Report`: `passed`, `worst`, `checks`, `findings`; readable by print, in a notebook, and by `to_json()`.
     Wrong arguments are a UserError, in one line.
