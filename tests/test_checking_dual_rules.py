@@ -134,6 +134,8 @@ def test_at_a_kink_the_branch_that_was_taken_counts():
 def test_what_has_no_rule_is_one_line():
     with pytest.raises(UserError, match=r"^no rule is known for the derivative of cumulative_sum: .*$"):
         TANGENT.entries(Asked(subject(lambda where, p: where.xp.cumulative_sum(p["v"]), v=V), HOST), "v")
+    with pytest.raises(UserError, match=r"^no rule is known for the functions of linalg: .*$"):
+        TANGENT.entries(Asked(subject(lambda where, p: where.xp.linalg.vector_norm(p["v"]), v=V), HOST), "v")
     with pytest.raises(UserError, match=r"the loss must be one number; got shape \(4,\)"):
         TANGENT.entries(Asked(subject(lambda _, p: p["v"] * 2, v=V), HOST), "v")
     with pytest.raises(UserError, match="the loss came back float"):

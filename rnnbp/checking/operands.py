@@ -11,6 +11,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from array_api_compat import device, is_array_api_obj
@@ -223,6 +224,8 @@ class Space(ABC):
         if name in ELEMENTWISE or name in STRUCTURAL:
             return partial(self.apply, name)
         found = getattr(self.base, name)
+        if isinstance(found, ModuleType):
+            raise UserError(f"no rule is known for the functions of {name}: use method complex-step, or others")
         if not callable(found) or isinstance(found, type):
             return found
         if name in _CONSTANT:
