@@ -1,4 +1,4 @@
-"""Fill the pieces between <!-- name --> and <!-- /name --> in the pages with what the commands really print.
+"""Fill the pieces between <!-- name --> and <!-- /name --> in README and docs with what the commands really print.
 
     python docs/refresh.py
 
@@ -33,7 +33,8 @@ def command(words: str, keep: Callable[[str], str] = str.strip) -> str:
             main(words.split())
     except SystemExit:
         pass
-    return f"```console\n$ rnnbp {words}\n{keep(out.getvalue())}\n```"
+    lines = [line.rstrip() for line in keep(out.getvalue()).splitlines()]
+    return "\n".join(["```console", f"$ rnnbp {words}", *lines, "```"])
 
 
 def after(start: str) -> Callable[[str], str]:
@@ -72,6 +73,7 @@ def schema() -> str:
 
 
 PIECES: dict[str, Callable[[], str]] = {
+    "cell": lambda: command("gradcheck rnn --backend torch"),
     "agreement": lambda: quoted("agreement.md"),
     "scale": lambda: quoted("gradcheck_scale.md"),
     "lags": lambda: command(
@@ -97,6 +99,6 @@ def refreshed(text: str, only: set[str]) -> str:
 
 
 if __name__ == "__main__":
-    for page in HERE.glob("*.md"):
+    for page in [*HERE.glob("*.md"), HERE.parent / "README.md"]:
         text = page.read_text(encoding="utf-8")
         page.write_text(refreshed(text, set(sys.argv[1:])), encoding="utf-8")

@@ -11,15 +11,33 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_prints_what_it_says():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    (expected,) = re.findall(r"```output\n(.*?)```", README, re.S)
+@pytest.mark.parametrize("page", ["README.md", "docs/checking-gradients.md"])
+def test_the_example_prints_what_it_says(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    (expected,) = re.findall(r"```output\n(.*?)```", text, re.S)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for ours, line in zip(done.stdout.splitlines(), expected.splitlines(), strict=True):
         assert ours == line or float(ours) == pytest.approx(float(line), rel=1e-12)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/contracts.md", "plugins/rnnbp-mgu/README.md"])
+def test_the_catalogue_of_faults_is_shown_as_it_is():
+    from rnnbp.checking.bugs import BUGS
+
+    page = (ROOT / "docs" / "checking-gradients.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` | {what} |" in page for name, what in BUGS.items())
+
+
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/contracts.md",
+    "docs/checking-gradients.md",
+    "benchmarks/results/README.md",
+]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "plugins/rnnbp-mgu/README.md"])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
