@@ -22,7 +22,7 @@ from rnnbp.benching.machine import machine
 from rnnbp.cellbase import Data, Params, PointwiseBackward, State
 from rnnbp.cells.lstm import LSTM
 from rnnbp.checking import all_specs
-from rnnbp.checking.agreement import BACKWARD, COLUMNS, REFERENCE, agreement, limit_of
+from rnnbp.checking.methods.agreement import BACKWARD, COLUMNS, REFERENCE, agreement, limit_of
 from rnnbp.numerics import Array, Namespace
 
 RESULTS = Path(__file__).parent / "results"

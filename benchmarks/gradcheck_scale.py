@@ -123,8 +123,8 @@ def scale(batch: int) -> dict[str, Any]:
 def fault(problems: int) -> dict[str, Any]:
     """One of 16384 entries of dU (LSTM, H = 64) off by a fraction of the largest: the error that directions show."""
     import rnnbp
-    from rnnbp.checking.problems import draw
-    from rnnbp.checking.sequences import sequence_subject
+    from rnnbp.checking.subjects.problems import draw
+    from rnnbp.checking.subjects.sequences import sequence_subject
     from rnnbp.checking.verdicts import setting, verify
     from rnnbp.truncation import parse
 

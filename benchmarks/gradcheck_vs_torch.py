@@ -27,8 +27,8 @@ import torch
 
 import rnnbp
 from rnnbp.benching.machine import machine
-from rnnbp.checking.problems import draw
-from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting, verify
 from rnnbp.truncation import full
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnnbp
-from rnnbp.checking.methods import METHODS, numeric_method
+from rnnbp.checking.methods.numeric import MEMORY, MOST_COPIES, Asked, copies_within
+from rnnbp.checking.methods.registry import METHODS, numeric_method
+from rnnbp.checking.methods.steps import stepped
+from rnnbp.checking.methods.tolerances import DTYPES, TOLERANCES
 from rnnbp.checking.metric import compare
-from rnnbp.checking.numeric import MEMORY, MOST_COPIES, Asked, copies_within
 from rnnbp.checking.report import Check, Report, joined
-from rnnbp.checking.steps import stepped
-from rnnbp.checking.subjects import Subject
-from rnnbp.checking.tolerances import DTYPES, TOLERANCES
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.errors import UserError
 
 

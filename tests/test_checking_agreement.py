@@ -8,8 +8,8 @@ from conftest import backend_or_skip
 
 import rnnbp
 from rnnbp.checking import all_specs
-from rnnbp.checking.agreement import COLUMNS, agreement, limit_of
-from rnnbp.checking.methods import METHODS
+from rnnbp.checking.methods.agreement import COLUMNS, agreement, limit_of
+from rnnbp.checking.methods.registry import METHODS
 
 SMALL = {"time_steps": 3, "batch": 2}
 # what a method measures on right cells, well inside its tolerance: exact ones to rounding

@@ -11,8 +11,8 @@ from verdicts_of import failed
 
 import rnnbp
 from rnnbp.checking import check_task
-from rnnbp.checking.arithmetic import plain
-from rnnbp.checking.autodiff import autodiff, traced
+from rnnbp.checking.methods.autodiff import autodiff, traced
+from rnnbp.checking.operands.arithmetic import plain
 from rnnbp.registry import BACKENDS
 
 SMALL = {"time_steps": 3, "batch": 2, "input_size": 2, "hidden_size": 3, "properties": False}

@@ -11,9 +11,9 @@ from faulty_cells import ToyLSTM
 import rnnbp
 from rnnbp.checking import all_specs, builtin_specs, check_cells
 from rnnbp.checking.cells import label
-from rnnbp.checking.methods import METHODS
-from rnnbp.checking.problems import draw
-from rnnbp.checking.tolerances import TOLERANCES
+from rnnbp.checking.methods.registry import METHODS
+from rnnbp.checking.methods.tolerances import TOLERANCES
+from rnnbp.checking.subjects.problems import draw
 from rnnbp.errors import UserError
 from rnnbp.registry import CELLS
 

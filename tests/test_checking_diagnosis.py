@@ -13,8 +13,8 @@ from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.catalogue import builtin_specs
 from rnnbp.checking.diagnosis import diagnose
 from rnnbp.checking.diagnosis.finding import ENOUGH
-from rnnbp.checking.problems import draw
-from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting
 from rnnbp.truncation import parse
 

@@ -11,11 +11,19 @@ from helpers import refusal
 
 import rnnbp
 from rnnbp.checking import check_model
-from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, STRATA, along_error, entry_error, signs, strata
-from rnnbp.checking.methods import METHODS
+from rnnbp.checking.methods.directions import (
+    DIRECTIONS,
+    EXHAUSTIVE_UP_TO,
+    STRATA,
+    along_error,
+    entry_error,
+    signs,
+    strata,
+)
+from rnnbp.checking.methods.registry import METHODS
+from rnnbp.checking.methods.tolerances import TOLERANCES
 from rnnbp.checking.report import Report
-from rnnbp.checking.subjects import Subject
-from rnnbp.checking.tolerances import TOLERANCES
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import setting, verify
 
 JUDGED = sorted(name for name in METHODS if (name, "float64") in TOLERANCES and not METHODS[name].whole)

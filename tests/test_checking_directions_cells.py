@@ -8,9 +8,9 @@ from faulty_cells import ENTRY, LOOP_FAULTS, STEP_FAULTS, LoopedLSTM, ToyLSTM
 
 import rnnbp
 from rnnbp.checking import builtin_specs, check_model, check_task
-from rnnbp.checking.directions import DIRECTIONS
-from rnnbp.checking.methods import METHODS
-from rnnbp.checking.tolerances import TOLERANCES
+from rnnbp.checking.methods.directions import DIRECTIONS
+from rnnbp.checking.methods.registry import METHODS
+from rnnbp.checking.methods.tolerances import TOLERANCES
 from rnnbp.losses import MeanSquaredError
 from rnnbp.model import Model
 from rnnbp.stacking import stack

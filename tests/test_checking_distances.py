@@ -11,8 +11,8 @@ import pytest
 import rnnbp
 from rnnbp.checking.distances import check_against, held_to, separation, truncation_finding
 from rnnbp.checking.lags import numeric_blocks
-from rnnbp.checking.problems import draw
-from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting, verify
 from rnnbp.errors import UserError
 from rnnbp.truncation import full, parse

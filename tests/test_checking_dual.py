@@ -11,13 +11,13 @@ from faulty_cells import STEP_FAULTS, ToyLSTM
 from helpers import relative_error
 
 import rnnbp
-from rnnbp.checking.methods import METHODS
+from rnnbp.checking.methods.numeric import Asked
+from rnnbp.checking.methods.registry import METHODS
+from rnnbp.checking.methods.tangents.method import recorded
+from rnnbp.checking.methods.tangents.sparse import Columns, Units
 from rnnbp.checking.models import model_subject
-from rnnbp.checking.numeric import Asked
-from rnnbp.checking.problems import draw
-from rnnbp.checking.sequences import sequence_subject
-from rnnbp.checking.tangents.method import recorded
-from rnnbp.checking.tangents.sparse import Columns, Units
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting
 from rnnbp.losses import CrossEntropy
 from rnnbp.model import Model

@@ -11,11 +11,11 @@ from conftest import backend_or_skip
 from helpers import relative_error
 
 import rnnbp
-from rnnbp.checking.arithmetic import plain
-from rnnbp.checking.methods import METHODS
-from rnnbp.checking.numeric import Asked
-from rnnbp.checking.rules import ELEMENTWISE
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.methods.numeric import Asked
+from rnnbp.checking.methods.registry import METHODS
+from rnnbp.checking.operands.arithmetic import plain
+from rnnbp.checking.operands.rules import ELEMENTWISE
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.errors import UserError
 
 SAME = 1e-13  # norm-relative; both methods round

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnbp.checking import heatmap
-from rnnbp.checking.pictures import picture
+from rnnbp.checking.drawing import heatmap
+from rnnbp.checking.drawing.pictures import picture
 
 
 def names(n):

@@ -14,12 +14,12 @@ from verdicts_of import failed, verdict_of
 
 import rnnbp
 from rnnbp.checking import builtin_specs, check_task
-from rnnbp.checking.curvature import hessian
-from rnnbp.checking.methods import METHODS
-from rnnbp.checking.numeric import Asked
-from rnnbp.checking.problems import draw
+from rnnbp.checking.methods.curvature import hessian
+from rnnbp.checking.methods.numeric import Asked
+from rnnbp.checking.methods.registry import METHODS
 from rnnbp.checking.selftest.candidates import applies, catalogue, specimen
-from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting
 from rnnbp.losses import CrossEntropy
 from rnnbp.model import Model

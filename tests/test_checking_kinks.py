@@ -9,13 +9,13 @@ import pytest
 
 import rnnbp
 from rnnbp.checking import all_specs, check_task
-from rnnbp.checking.bends import Bends
-from rnnbp.checking.crossings import Kinks, crossing, reach, uncrossed
-from rnnbp.checking.methods import METHODS
-from rnnbp.checking.numeric import MEMORY, Asked
-from rnnbp.checking.problems import draw
-from rnnbp.checking.sequences import sequence_subject
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.kinks.bends import Bends
+from rnnbp.checking.kinks.crossings import Kinks, crossing, reach, uncrossed
+from rnnbp.checking.methods.numeric import MEMORY, Asked
+from rnnbp.checking.methods.registry import METHODS
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import setting
 from rnnbp.errors import UserError
 from rnnbp.truncation import full

@@ -16,8 +16,8 @@ from rnnbp.checking import all_specs
 from rnnbp.checking.lags import lag_tables, numeric_blocks
 from rnnbp.checking.lags.making import UNASKED_PRODUCTS, products
 from rnnbp.checking.lags.patterns import where
-from rnnbp.checking.problems import draw
-from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting
 from rnnbp.truncation import parse
 

@@ -10,8 +10,8 @@ import pytest
 import rnnbp.model
 from rnnbp.checking import check_task
 from rnnbp.checking.losses import SHAPE, all_losses, check_losses, loss_cases, loss_subject
-from rnnbp.checking.networks import readout_subject
-from rnnbp.checking.properties import OF_BACKWARDS, WITHOUT_COTANGENT
+from rnnbp.checking.properties.catalogue import OF_BACKWARDS, WITHOUT_COTANGENT
+from rnnbp.checking.subjects.networks import readout_subject
 from rnnbp.checking.verdicts import setting, verify
 from rnnbp.errors import UserError
 from rnnbp.losses import CrossEntropy, Loss, MeanSquaredError
@@ -122,7 +122,7 @@ def test_a_fault_of_the_readout_is_told_from_the_rest(monkeypatch):
         value, backward = right(w, b, ys)
         return value, lambda d: (backward(d)[0], 2 * backward(d)[1], backward(d)[2])
 
-    monkeypatch.setattr("rnnbp.checking.networks.readout", wrong)
+    monkeypatch.setattr("rnnbp.checking.subjects.networks.readout", wrong)
     monkeypatch.setattr("rnnbp.model.readout", wrong)
     report = check_task("four-steps", "elman")
     assert {(c.level, c.tensor) for c in report.failures} == {("readout", "readout.b"), ("model", "readout.b")}

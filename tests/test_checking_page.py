@@ -86,5 +86,7 @@ def test_a_browser_shows_it(failing, tmp_path):
     assert pixels.shape[0] >= 2000 and len(colours) > 30  # text, a red verdict, the shades of a heat map
     reds = (pixels[..., 0] > 0.6) & (pixels[..., 1] < 0.4) & (pixels[..., 2] < 0.4)
     assert np.sum(reds) > 200
-    dom = subprocess.run([*call, "--dump-dom", source.as_uri()], check=True, timeout=120, capture_output=True, text=True)
+    dom = subprocess.run(
+        [*call, "--dump-dom", source.as_uri()], check=True, timeout=120, capture_output=True, text=True
+    )
     assert "FAILED" in dom.stdout and dom.stdout.count("<svg") == failing.count("<svg")

@@ -8,8 +8,8 @@ from faulty_cells import LoopedLSTM
 
 import rnnbp
 from rnnbp.checking import all_specs
-from rnnbp.checking.problems import COTANGENTS, draw, kinds_of, restricted, tensor_names
-from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.subjects.problems import COTANGENTS, draw, kinds_of, restricted, tensor_names
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting, verify
 from rnnbp.errors import UserError
 from rnnbp.truncation import full

@@ -10,9 +10,9 @@ from helpers import refusal, relative_error
 
 import rnnbp
 from rnnbp.checking.lags import lag_tables
-from rnnbp.checking.problems import Problem
 from rnnbp.checking.procedures import PROCEDURES, compare_procedures, comparing
 from rnnbp.checking.procedures.unrolled import Unrolled
+from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import setting
 from rnnbp.model import Model, readout
 from rnnbp.registry import LOSSES, TASKS

@@ -9,10 +9,10 @@ import pytest
 
 import rnnbp
 from rnnbp.checking import all_specs
-from rnnbp.checking.examination import Properties, examine
-from rnnbp.checking.problems import draw
-from rnnbp.checking.properties import OF_BACKWARDS, PROPERTIES
-from rnnbp.checking.trials import owned, read_only, strided
+from rnnbp.checking.properties.catalogue import OF_BACKWARDS, PROPERTIES
+from rnnbp.checking.properties.examination import Properties, examine
+from rnnbp.checking.properties.trials import owned, read_only, strided
+from rnnbp.checking.subjects.problems import draw
 from rnnbp.checking.verdicts import setting
 from rnnbp.unrolling import unroll
 

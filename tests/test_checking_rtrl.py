@@ -12,10 +12,10 @@ from verdicts_of import failed
 
 import rnnbp
 from rnnbp.checking import builtin_specs, check_task
-from rnnbp.checking.numeric import MEMORY
-from rnnbp.checking.problems import draw
-from rnnbp.checking.rtrl import rtrl
+from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.methods.rtrl import rtrl
 from rnnbp.checking.selftest.candidates import applies, catalogue, specimen
+from rnnbp.checking.subjects.problems import draw
 from rnnbp.truncation import parse
 
 ONLY = {"method": "rtrl", "properties": False}

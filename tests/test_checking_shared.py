@@ -10,13 +10,13 @@ from cases import make
 from helpers import relative_error
 
 import rnnbp
-from rnnbp.checking import complexsteps
-from rnnbp.checking.methods import METHODS
-from rnnbp.checking.numeric import Asked
-from rnnbp.checking.operands import bare
-from rnnbp.checking.problems import draw
-from rnnbp.checking.sequences import sequence_subject
-from rnnbp.checking.shared import SharingSpace, shared
+from rnnbp.checking.methods import complexsteps
+from rnnbp.checking.methods.numeric import Asked
+from rnnbp.checking.methods.registry import METHODS
+from rnnbp.checking.methods.shared import SharingSpace, shared
+from rnnbp.checking.operands.space import bare
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting
 from rnnbp.truncation import parse
 

@@ -9,10 +9,10 @@ from cases import EVERY, make
 from rnnbp.checking.diagnosis.tape import Tape
 from rnnbp.checking.diagnosis.transposes import TRANSPOSES, unbroadcast
 from rnnbp.checking.diagnosis.unrolled import Unrolled
-from rnnbp.checking.operands import STRUCTURAL
-from rnnbp.checking.problems import draw
-from rnnbp.checking.rules import ELEMENTWISE
-from rnnbp.checking.sequences import sequence_subject
+from rnnbp.checking.operands.rules import ELEMENTWISE
+from rnnbp.checking.operands.space import STRUCTURAL
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting
 from rnnbp.truncation import parse
 

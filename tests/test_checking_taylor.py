@@ -14,10 +14,10 @@ from verdicts_of import failed, verdict_of
 
 import rnnbp
 from rnnbp.checking import builtin_specs, check_task
-from rnnbp.checking.loglog import Curve, picture
-from rnnbp.checking.numeric import Asked
-from rnnbp.checking.subjects import Subject
-from rnnbp.checking.taylor import CLEAR, HALVINGS, remainder
+from rnnbp.checking.drawing.loglog import Curve, picture
+from rnnbp.checking.methods.numeric import Asked
+from rnnbp.checking.methods.taylor import CLEAR, HALVINGS, remainder
+from rnnbp.checking.subjects.subject import Subject
 
 ONLY = {"method": "taylor", "properties": False}
 SMALL = {"time_steps": 4, "batch": 2, "input_size": 3, "hidden_size": 5, **ONLY}

@@ -8,9 +8,9 @@ from faulty_cells import LOOP_FAULTS, STEP_FAULTS, LoopedLSTM, ToyLSTM
 
 import rnnbp
 from rnnbp.checking import all_specs
-from rnnbp.checking.problems import draw
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.vjps import step_subject
 from rnnbp.checking.verdicts import setting, verify
-from rnnbp.checking.vjps import step_subject
 from rnnbp.errors import UserError
 
 SMALL = {"time_steps": 4, "batch": 2}

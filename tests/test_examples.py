@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnbp.checking.examination import Properties
 from rnnbp.checking.foreign.findings import ByTime, Named, Remark
+from rnnbp.checking.properties.examination import Properties
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 NEEDS = {"numpy_lstm": "numpy", "torch_function": "torch", "jax_function": "jax", "thinc_lstm": "thinc"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import rnnbp
-from rnnbp.checking.problems import draw
 from rnnbp.checking.report import Check, Finding
-from rnnbp.checking.sequences import mask_is_refused, sequence_subject
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import mask_is_refused, sequence_subject
+from rnnbp.checking.subjects.vjps import step_subject
 from rnnbp.checking.verdicts import setting, verdict
-from rnnbp.checking.vjps import step_subject
 from rnnbp.truncation import full
 
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass, fields, replace
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, PointwiseCell
-from rnnbp.checking.crossings import uncrossed
 from rnnbp.checking.diagnosis import explain
-from rnnbp.checking.directions import DIRECTIONS
 from rnnbp.checking.distances import check_against, held_to, truncation_finding
-from rnnbp.checking.examination import examine
+from rnnbp.checking.kinks.crossings import uncrossed
 from rnnbp.checking.lags import lag_findings
 from rnnbp.checking.levels import Make, of_levels, verify_all
-from rnnbp.checking.methods import numeric_method
-from rnnbp.checking.numeric import MEMORY
-from rnnbp.checking.problems import Problem, draw, kinds_of, restricted
+from rnnbp.checking.methods.directions import DIRECTIONS
+from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.methods.registry import numeric_method
+from rnnbp.checking.properties.examination import examine
 from rnnbp.checking.report import Report
-from rnnbp.checking.sequences import mask_is_refused, sequence_subject
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.subjects.problems import Problem, draw, kinds_of, restricted
+from rnnbp.checking.subjects.sequences import mask_is_refused, sequence_subject
+from rnnbp.checking.subjects.subject import Subject
+from rnnbp.checking.subjects.vjps import step_subject
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
-from rnnbp.checking.vjps import step_subject
 from rnnbp.errors import UserError
 from rnnbp.registry import cell as make_cell
 from rnnbp.truncation import Window, full, parse

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnbp.checking.report import Finding, finite
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import Setting
 from rnnbp.errors import unknown
 from rnnbp.numerics import HostArray

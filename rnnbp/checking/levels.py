@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rnnbp.checking.methods import numeric_method
+from rnnbp.checking.methods.registry import numeric_method
 from rnnbp.checking.refusal import unclipped
 from rnnbp.checking.report import Check, Finding
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import Progress, Setting, verdict
 from rnnbp.errors import UserError, unknown
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnbp.backends import Backend
-from rnnbp.checking.arithmetic import Arithmetic, plain
-from rnnbp.checking.arithmetic import Loss as Scalar
-from rnnbp.checking.examination import Properties, of_backward
 from rnnbp.checking.levels import verify_all
-from rnnbp.checking.numeric import MEMORY
-from rnnbp.checking.pullbacks import loss_pullback
+from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.operands.arithmetic import Arithmetic, plain
+from rnnbp.checking.operands.arithmetic import Loss as Scalar
+from rnnbp.checking.properties.examination import Properties, of_backward
+from rnnbp.checking.properties.pullbacks import loss_pullback
 from rnnbp.checking.report import Report
-from rnnbp.checking.subjects import Subject, Tensors, held_by
+from rnnbp.checking.subjects.subject import Subject, Tensors, held_by
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.losses import Loss

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from rnnbp.backends import Backend
-from rnnbp.checking.crossings import uncrossed
-from rnnbp.checking.directions import DIRECTIONS
 from rnnbp.checking.distances import check_against, held_to, truncation_finding
-from rnnbp.checking.examination import Properties, of_backward
+from rnnbp.checking.kinks.crossings import uncrossed
 from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.losses import loss_subject
-from rnnbp.checking.networks import model_subject as model_subject
-from rnnbp.checking.networks import readout_subject
-from rnnbp.checking.numeric import MEMORY
-from rnnbp.checking.pullbacks import Pullback, loss_pullback, readout_pullback, subject_pullback
+from rnnbp.checking.methods.directions import DIRECTIONS
+from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.properties.examination import Properties, of_backward
+from rnnbp.checking.properties.pullbacks import Pullback, loss_pullback, readout_pullback, subject_pullback
 from rnnbp.checking.report import Report
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.subjects.networks import model_subject as model_subject
+from rnnbp.checking.subjects.networks import readout_subject
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.model import Model

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from rnnbp.checking.foreign.causes import LIMITS, ROUND, clipped
-from rnnbp.checking.methods import numeric_method
-from rnnbp.checking.numeric import Asked
+from rnnbp.checking.methods.numeric import Asked
+from rnnbp.checking.methods.registry import numeric_method
 from rnnbp.checking.report import Check
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import HostArray
 

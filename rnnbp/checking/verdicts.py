@@ -12,14 +12,14 @@ from array_api_compat import device
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
-from rnnbp.checking.complexsteps import ImaginaryPartLost
-from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, sampled
-from rnnbp.checking.methods import METHODS, numeric_method
+from rnnbp.checking.methods.complexsteps import ImaginaryPartLost
+from rnnbp.checking.methods.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, sampled
+from rnnbp.checking.methods.numeric import MEMORY, Asked, NumericMethod
+from rnnbp.checking.methods.registry import METHODS, numeric_method
+from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.metric import Discrepancy
-from rnnbp.checking.numeric import MEMORY, Asked, NumericMethod
 from rnnbp.checking.report import Check, Finding
-from rnnbp.checking.subjects import Subject
-from rnnbp.checking.tolerances import tolerance
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.errors import UserError, unknown
 from rnnbp.numerics import Array, HostArray
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, Params, State
+from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.metric import compare
-from rnnbp.checking.problems import draw, tensor_names
-from rnnbp.checking.tolerances import tolerance
+from rnnbp.checking.subjects.problems import draw, tensor_names
 from rnnbp.numerics import Array, HostArray
 from rnnbp.scanning import reference, scan
 from rnnbp.truncation import Window

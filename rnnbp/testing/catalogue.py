@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
-from rnnbp.checking.problems import draw
-from rnnbp.checking.properties import PROPERTIES, Property
-from rnnbp.checking.sequences import mask_is_refused
+from rnnbp.checking.properties.catalogue import PROPERTIES, Property
+from rnnbp.checking.subjects.problems import draw
+from rnnbp.checking.subjects.sequences import mask_is_refused
 from rnnbp.checking.verdicts import setting
 from rnnbp.testing import contract, gradients, numbers, passes
 from rnnbp.testing.cases import B, T

@@ -12,9 +12,9 @@ from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.diagnosis import loops, steps, tensors
 from rnnbp.checking.diagnosis.hypotheses import Family, Suspects, explained
 from rnnbp.checking.diagnosis.unrolled import Unrolled
-from rnnbp.checking.problems import Problem
 from rnnbp.checking.report import Check, Finding
-from rnnbp.checking.subjects import Subject
+from rnnbp.checking.subjects.problems import Problem
+from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import Setting
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray

@@ -11,7 +11,7 @@ import numpy as np
 from rnnbp.checking.diagnosis.hypotheses import Hypothesis, Suspects
 from rnnbp.checking.diagnosis.tape import Change, Node
 from rnnbp.checking.diagnosis.unrolled import Gradients
-from rnnbp.checking.operands import bare
+from rnnbp.checking.operands.space import bare
 from rnnbp.numerics import HostArray
 
 ROUND = [digit * 10.0**power for power in (-2, -1, 0, 1) for digit in (1, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)]

@@ -12,7 +12,7 @@ from rnnbp.checking.diagnosis.squashing import gate_of, owner, squashings
 from rnnbp.checking.diagnosis.tape import Change, Node
 from rnnbp.checking.diagnosis.transposes import unbroadcast
 from rnnbp.checking.diagnosis.unrolled import Unrolled
-from rnnbp.checking.operands import bare
+from rnnbp.checking.operands.space import bare
 from rnnbp.numerics import HostArray
 
 New = Callable[[Node, HostArray, HostArray], HostArray | None]  # node, its error, what would flow -> what flows instead

@@ -13,8 +13,8 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from rnnbp.checking.diagnosis.transposes import TRANSPOSES, unbroadcast
-from rnnbp.checking.operands import Operand, Space, bare
-from rnnbp.checking.rules import ELEMENTWISE
+from rnnbp.checking.operands.rules import ELEMENTWISE
+from rnnbp.checking.operands.space import Operand, Space, bare
 from rnnbp.numerics import HostArray
 
 # (node, which argument, error of the node, what would flow to the argument) -> what flows there instead, None: nothing

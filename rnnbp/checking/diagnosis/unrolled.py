@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnbp.checking.diagnosis.tape import Change, Node, Tape
-from rnnbp.checking.problems import Problem, tensor_names
+from rnnbp.checking.subjects.problems import Problem, tensor_names
 from rnnbp.interruptions import Interruptions
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rnnbp.backends import Backend
-from rnnbp.checking.directions import DIRECTIONS, EXHAUSTIVE_UP_TO
-from rnnbp.checking.examination import Properties
 from rnnbp.checking.foreign.calls import Foreign
 from rnnbp.checking.foreign.causes import clipped, simple_causes
 from rnnbp.checking.foreign.claims import Claims, claims_of
@@ -21,6 +19,8 @@ from rnnbp.checking.foreign.slopes import STENCILS
 from rnnbp.checking.foreign.stepping import by_steps, work_of
 from rnnbp.checking.foreign.verdicts import Judge, Judged
 from rnnbp.checking.foreign.wording import by_time, checks_of, remarks
+from rnnbp.checking.methods.directions import DIRECTIONS, EXHAUSTIVE_UP_TO
+from rnnbp.checking.properties.examination import Properties
 from rnnbp.checking.report import Check, Finding, Report
 from rnnbp.checking.verdicts import EXTENTS, Progress, check_counts
 from rnnbp.errors import UserError, unknown

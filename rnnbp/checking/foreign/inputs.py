@@ -12,7 +12,7 @@ from array_api_compat import device
 
 from rnnbp.backends import Backend, backend_for, backend_of
 from rnnbp.backends import backend as find_backend
-from rnnbp.checking.tolerances import DTYPES
+from rnnbp.checking.methods.tolerances import DTYPES
 from rnnbp.errors import UserError, unknown
 from rnnbp.numerics import Array, HostArray, one_namespace
 

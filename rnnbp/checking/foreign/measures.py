@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnbp.checking.directions import along_error, entry_error
 from rnnbp.checking.foreign.slopes import AGREE
+from rnnbp.checking.methods.directions import along_error, entry_error
 from rnnbp.checking.metric import compare
 from rnnbp.numerics import HostArray
 

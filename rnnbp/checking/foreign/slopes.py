@@ -13,8 +13,8 @@ from math import log2
 
 import numpy as np
 
-from rnnbp.checking.differences import COMPLEX_STEP
-from rnnbp.checking.tolerances import tolerance
+from rnnbp.checking.methods.differences import COMPLEX_STEP
+from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from rnnbp.checking.directions import signs
 from rnnbp.checking.foreign.bystep import ByStep
 from rnnbp.checking.foreign.fits import Row, pattern_of, patterns, row_of
 from rnnbp.checking.foreign.loops import used
 from rnnbp.checking.foreign.measures import spread
 from rnnbp.checking.foreign.slopes import Slopes
 from rnnbp.checking.foreign.verdicts import Judged
+from rnnbp.checking.methods.directions import signs
 from rnnbp.numerics import HostArray
 
 CALLS = 20_000  # of a step, for each tensor and point of a stencil: larger tensors are perturbed at some entries

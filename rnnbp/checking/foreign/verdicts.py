@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnbp.checking.directions import signs
 from rnnbp.checking.foreign.measures import ENTRIES, Verdict, disagreement, sampled, spread, whole
 from rnnbp.checking.foreign.slopes import Slopes
+from rnnbp.checking.methods.directions import signs
 from rnnbp.numerics import HostArray
 
 RECHECKED = 100  # entries that disagree are differenced again with smaller steps: so many of a gradient that is

@@ -11,8 +11,8 @@ from rnnbp.checking.foreign.findings import ByTime
 from rnnbp.checking.foreign.inputs import Inputs
 from rnnbp.checking.foreign.slopes import Slopes
 from rnnbp.checking.foreign.verdicts import Judged
+from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.report import Check
-from rnnbp.checking.tolerances import tolerance
 
 
 def checks_of(

@@ -11,7 +11,7 @@ import numpy as np
 from rnnbp.cellbase import State
 from rnnbp.checking.lags.numeric import origins, role, tensors, used
 from rnnbp.checking.lags.probes import Probes
-from rnnbp.checking.problems import Problem
+from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import Array, HostArray
 from rnnbp.scanning import scan

@@ -13,10 +13,10 @@ from rnnbp.checking.lags.numeric import tensors as tensors_of
 from rnnbp.checking.lags.probes import Probes, probes
 from rnnbp.checking.lags.slopes import STENCILS, NotComplexError
 from rnnbp.checking.lags.table import LagTable
-from rnnbp.checking.numeric import MEMORY
-from rnnbp.checking.problems import Problem
+from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.report import Check
-from rnnbp.checking.tolerances import tolerance
+from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window, full, parse

@@ -12,9 +12,9 @@ from rnnbp.backends import Backend
 from rnnbp.cellbase import State
 from rnnbp.checking.lags.probes import Probes
 from rnnbp.checking.lags.slopes import slopes
-from rnnbp.checking.numeric import MEMORY, MOST_COPIES
-from rnnbp.checking.problems import Problem, tensor_names
-from rnnbp.checking.steps import stepped
+from rnnbp.checking.methods.numeric import MEMORY, MOST_COPIES
+from rnnbp.checking.methods.steps import stepped
+from rnnbp.checking.subjects.problems import Problem, tensor_names
 from rnnbp.errors import unknown
 from rnnbp.numerics import Array, HostArray
 from rnnbp.truncation import Window, full

@@ -6,8 +6,8 @@ from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from rnnbp.checking import heatmap
-from rnnbp.checking.pictures import picture
+from rnnbp.checking.drawing import heatmap
+from rnnbp.checking.drawing.pictures import picture
 from rnnbp.checking.report import finite
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnbp.checking.directions import EXHAUSTIVE_UP_TO, cut, signs
+from rnnbp.checking.methods.directions import EXHAUSTIVE_UP_TO, cut, signs
 from rnnbp.numerics import HostArray
 
 

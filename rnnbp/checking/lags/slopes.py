@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rnnbp.checking.differences import CENTRAL_STEP, COMPLEX_STEP, FIVE_POINT_STEP
+from rnnbp.checking.methods.differences import CENTRAL_STEP, COMPLEX_STEP, FIVE_POINT_STEP
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 

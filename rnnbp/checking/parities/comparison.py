@@ -9,12 +9,12 @@ from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
 from rnnbp.checking.catalogue import builtin_specs
 from rnnbp.checking.cells import named
+from rnnbp.checking.methods.tolerances import DTYPES
 from rnnbp.checking.metric import compare
 from rnnbp.checking.parities.choice import choose, label
 from rnnbp.checking.parities.quantities import Task, draw_task, quantities
 from rnnbp.checking.parities.report import Agreement, ParityReport, tolerance
-from rnnbp.checking.sequences import mask_is_refused
-from rnnbp.checking.tolerances import DTYPES
+from rnnbp.checking.subjects.sequences import mask_is_refused
 from rnnbp.checking.verdicts import Progress, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray

@@ -8,8 +8,8 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
-from rnnbp.checking.problems import Problem, draw
-from rnnbp.checking.subjects import free_name, held_by
+from rnnbp.checking.subjects.problems import Problem, draw
+from rnnbp.checking.subjects.subject import free_name, held_by
 from rnnbp.losses import CrossEntropy, MeanSquaredError
 from rnnbp.numerics import Array, HostArray
 from rnnbp.scanning import scan

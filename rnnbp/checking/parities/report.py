@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnbp.checking.tolerances import DTYPES, Tolerance
+from rnnbp.checking.methods.tolerances import DTYPES, Tolerance
 from rnnbp.errors import unknown
 
 HEAD = ("cell", "dtype", "backend", "worst", "error", "tolerance", "verdict")

@@ -8,13 +8,13 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
-from rnnbp.checking.differences import COMPLEX_STEP
 from rnnbp.checking.lags.slopes import STENCILS
+from rnnbp.checking.methods.differences import COMPLEX_STEP
+from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.metric import compare
 from rnnbp.checking.procedures.table import ProcedureTable, Row
 from rnnbp.checking.procedures.unrolled import Unrolled
-from rnnbp.checking.subjects import unlike_zero
-from rnnbp.checking.tolerances import tolerance
+from rnnbp.checking.subjects.subject import unlike_zero
 from rnnbp.checking.verdicts import check_counts
 from rnnbp.errors import UserError, unknown
 from rnnbp.model import Model

@@ -10,11 +10,11 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
-from rnnbp.checking.problems import Problem, draw
 from rnnbp.checking.selftest.gru import FaultyGRU, FaultyResetBeforeGRU
 from rnnbp.checking.selftest.lstm import FaultyLSTM, FaultyPeepholeLSTM
 from rnnbp.checking.selftest.planting import FaultyCell, candidates
 from rnnbp.checking.selftest.rnn import FaultyDropoutRNN, FaultyRNN
+from rnnbp.checking.subjects.problems import Problem, draw
 from rnnbp.numerics import HostArray
 from rnnbp.scanning import scan
 
