@@ -139,7 +139,7 @@ def test_a_part_that_is_wrong_in_itself_is_located_where_the_gradient_shows_it()
     found = tables(checked("sheared"))
     assert found["X"].where == "recurrence (s < t)" and (found["X"].wrong == np.tri(4, k=-1, dtype=bool)).all()
     assert found["W"].where == "recurrence (from t = 1 on)" and not found["W"].wrong.any()
-    assert "t = 1, 2, 3: no parts left out or scaled explain it" in str(found["W"])
+    assert "t = 1–3: no parts left out or scaled explain it" in str(found["W"])
 
 
 def test_inputs_come_in_order_or_by_name_and_time_may_be_another_axis():
@@ -187,9 +187,9 @@ def test_float32_is_held_to_its_own_tolerance():
 
 
 def test_a_large_tensor_is_perturbed_at_some_entries(monkeypatch):
-    monkeypatch.setattr("rnnbp.checking.foreign.stepping.CALLS", 16)  # of 4 × 4 for each entry
+    monkeypatch.setattr("rnnbp.checking.foreign.stepping.CALLS", 16 * 11)  # 4 × 4 for each entry
     found = tables(checked("first-step-skipped"))
-    assert found["U"].entries in (16, 17) and f"{found['U'].entries} entries" in str(found["U"])  # 2T + 8, the largest
+    assert found["U"].entries in (12, 13) and f"{found['U'].entries} entries" in str(found["U"])  # T + 8, the largest
     assert found["h0"].entries == 0 and found["W"].bug == found["U"].bug == "first-step-skipped"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -84,3 +86,20 @@ def test_no_file_names_a_path_of_this_machine():
     assert len(files) > 30
     text = {path: path.read_bytes().decode(errors="replace") for path in files}
     assert {str(path.relative_to(ROOT)): hit[0] for path, s in text.items() if (hit := machine.search(s))} == {}
+
+
+def imports(path, modules):
+    """The modules of the package that a file imports as it is loaded."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in node.names:
+                inner = f"{node.module}.{name.name}"
+                yield inner if inner in modules else node.module
+
+
+def test_modules_import_each_other_in_no_circle():
+    paths = {path: path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / "rnnbp").rglob("*.py")}
+    modules = {".".join(parts).removesuffix(".__init__"): path for path, parts in paths.items()}
+    graph = {name: {m for m in imports(path, modules) if m in modules} for name, path in modules.items()}
+    order = TopologicalSorter({name: needs - {name} for name, needs in graph.items()})
+    assert len(list(order.static_order())) == len(modules)  # a circle raises, and says which

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rnnbp.checking import heatmap, pictures
+from rnnbp.checking.drawing import heatmap, pictures
 from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.foreign.fits import OFF, Row
 from rnnbp.checking.lags.patterns import where
@@ -65,7 +65,7 @@ class ByStep(Finding):
         fitted = [f"t = {t}: {words}" for t, row in off if (words := _words(row))]
         said += fitted[:SHOWN] + [f"and {len(fitted) - SHOWN} rows more"] * (len(fitted) > SHOWN)
         for why in dict.fromkeys(row.why for _, row in off if row.why):
-            said.append(f"t = {', '.join(str(t) for t, row in off if row.why == why)}: {why}")
+            said.append(f"t = {_listed([t for t, row in off if row.why == why])}: {why}")
         return said
 
     @property
@@ -102,12 +102,23 @@ class ByStep(Finding):
         return found
 
 
+def _listed(numbers: list[int]) -> str:
+    """Numbers in order, three and more in a row as first–last."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+
+
 def _words(row: Row) -> str:
     """The weights of the parts that are not as they should be."""
     if row.weights is None:
         return ""
-    lost = [str(s) for s, w in enumerate(row.weights) if abs(w) <= OFF]
-    parts = [f"s = {', '.join(lost)} missing"] * bool(lost)
+    lost = [s for s, w in enumerate(row.weights) if abs(w) <= OFF]
+    parts = [f"s = {_listed(lost)} missing"] * bool(lost)
     return ", ".join(
         parts + [f"s = {s} times {w:.4g}" for s, w in enumerate(row.weights) if OFF < abs(w) and row.wrong[s]]
     )

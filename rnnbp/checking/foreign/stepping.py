@@ -16,11 +16,12 @@ from rnnbp.checking.methods.directions import signs
 from rnnbp.numerics import HostArray
 
 CALLS = 20_000  # of a step, for each tensor and point of a stencil: larger tensors are perturbed at some entries
+SPARES = 8  # which are at least so many more than steps, for as many weights are to be found
 
 
 def places_of(gradient: HostArray, steps: int, seed: int) -> list[tuple[int, ...]]:
     """The entries of a tensor that are perturbed at each of the steps: all that `CALLS` allow, or some of each part."""
-    count = max(CALLS // steps**2, 2 * steps + 8)
+    count = max(CALLS // steps**2, steps + SPARES)
     return list(np.ndindex(gradient.shape)) if gradient.size <= count else spread(gradient, count, seed)
 
 
