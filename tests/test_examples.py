@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnbp.checking.foreign.bystep import ByStep
 from rnnbp.checking.foreign.findings import ByTime, Named, Remark
 from rnnbp.checking.properties.examination import Properties
 
@@ -55,6 +56,8 @@ def test_the_numpy_lstm_is_right_and_its_fault_begins_at_the_second_step():
     assert right.passed and right.worst.error < 1e-13
     (table,) = (f for f in wrong.findings if isinstance(f, ByTime))
     assert not wrong.passed and max(table.errors[0]) < 1e-13 and all(row[0] > 0.1 for row in table.errors[1:])
+    of_dx = next(f for f in wrong.findings if isinstance(f, ByStep))
+    assert of_dx.tensor == "X" and of_dx.where == "recurrence (s < t)"
 
 
 def test_the_torch_function_is_right_and_the_missing_slope_is_found():

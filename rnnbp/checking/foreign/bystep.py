@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rnnbp.checking.drawing import heatmap, pictures
 from rnnbp.checking.bugs import BUGS
+from rnnbp.checking.drawing import heatmap, pictures
 from rnnbp.checking.foreign.fits import OFF, Row
 from rnnbp.checking.lags.patterns import where
 from rnnbp.checking.report import Finding, finite

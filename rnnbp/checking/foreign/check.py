@@ -64,7 +64,8 @@ def check_function(
     names: of a sequence of inputs; otherwise fn's own parameter names.
     time_axis: of the value (the first, of several): adds the error for a cotangent at each step t alone. 0 with `step`.
     step: one step of fn's loop, step(state, t, *inputs) or step(state, t, **inputs) -> (next state, value at t): adds
-    for each tensor the matrix of dL_t/dv_s, v perturbed at step s alone, and which of its parts backward leaves out.
+    for each tensor v the matrix of dL_t/dv_s, v perturbed at step s alone, and which of its parts backward leaves out.
+    That takes T² calls of step for each entry; above 20 000 in all a tensor is perturbed at some of its entries.
     s0: the first state, arrays in any structure, or a function of the inputs that gives it. A loop of steps that does
     not give fn's value is a UserError.
     extent: "exhaustive", every entry; "directional", random directions of 1 and −1, `directions` of them for each

@@ -86,13 +86,16 @@ class Loop:
     def _cast(self, state: Any, dtype: str) -> Any:
         """The state with its arrays copied, those of a floating dtype in the one that is asked for."""
         if isinstance(state, (tuple, list)):
-            return type(state)([self._cast(part, dtype) for part in state])
+            parts = [self._cast(part, dtype) for part in state]
+            return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
         if isinstance(state, Mapping):
             return {key: self._cast(part, dtype) for key, part in state.items()}
         if not is_array(state) or isinstance(state, float):
             return state
         value, own = np.array(host(state, "s0")), str(state.dtype).rpartition(".")[2]
-        return self.foreign.backend.asarray(value, own if dtype == OWN or "float" not in own else dtype)
+        if "float" not in own:
+            return self.foreign.backend.asarray(value)
+        return self.foreign.backend.asarray(value, own if dtype == OWN else dtype)
 
 
 def used(name: str, t: int) -> str:
