@@ -106,3 +106,11 @@ def test_a_step_that_goes_wrong_later_is_refused_at_its_time():
 
     with pytest.raises(UserError, match="at t = 2 they differ"):
         check_function(rnn(), [*drawn().values()], step=late, s0=first)
+
+
+def test_a_small_row_in_float32_is_judged_beside_the_largest():
+    rng = np.random.default_rng(4)
+    inputs = {"X": (7, 3, 4), "h0": (3, 3), "W": (4, 3), "U": (3, 3)}
+    inputs = {n: ((2 if n == "U" else 1) * rng.standard_normal(s)).astype("float32") for n, s in inputs.items()}
+    assert check_function(rnn(), inputs, step=step_of(), s0=first).passed
+    assert not check_function(rnn(fault="halved"), inputs, step=step_of(), s0=first).passed

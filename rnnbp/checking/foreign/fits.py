@@ -37,31 +37,36 @@ class Row(NamedTuple):
     why: str = ""  # there are no weights
 
 
-def row_of(a: HostArray, n: HostArray, rounding: HostArray, limit: float) -> Row:
-    """The verdict on one row; where no weights explain it, on the parts that have entries of their own."""
+def row_of(a: HostArray, n: HostArray, rounding: HostArray, limit: float, slack: float = 0.0) -> Row:
+    """The verdict on one row; where no weights explain it, on the parts that have entries of their own.
+
+    A difference whose norm is within that of the rounding, or within `slack`, is none.
+    """
     steps = len(n)
-    error = _error(a, n.sum(axis=0), rounding.sum(axis=0))
+    error = _error(a, n.sum(axis=0), rounding.sum(axis=0), slack)
     if error <= limit:
         return Row(error, np.zeros(steps, dtype=bool), np.ones(steps))
     found = "it is not finite" if isnan(error) else _weights(a, n, limit)
     if not isinstance(found, str):
         return Row(error, np.asarray(np.abs(found - 1) > OFF), found)
     owned = (n != 0) & (np.sum(n != 0, axis=0) == 1)
-    off = [not _error(a[own], part[own], r[own]) <= limit for own, part, r in zip(owned, n, rounding, strict=True)]
+    off = [
+        not _error(a[own], part[own], r[own], slack) <= limit for own, part, r in zip(owned, n, rounding, strict=True)
+    ]
     return Row(error, np.asarray(off, dtype=bool), why=found)
 
 
-def pattern_of(analytic: HostArray, numeric: HostArray, rounding: HostArray, limit: float) -> str:
+def pattern_of(analytic: HostArray, numeric: HostArray, rounding: HostArray, limit: float, slack: float = 0.0) -> str:
     """The first of `patterns` by which gradients (T, P) follow from their parts (T, S, P), or nothing."""
     for name, keeps in patterns(len(numeric)).items():
-        parts = (np.sum(keeps[..., None] * side, axis=1) for side in (numeric, rounding))
-        if all(_error(*each) <= limit for each in zip(analytic, *parts, strict=True)):
+        kept, off = (np.sum(keeps[..., None] * side, axis=1) for side in (numeric, rounding))
+        if all(_error(a, n, r, slack) <= limit for a, n, r in zip(analytic, kept, off, strict=True)):
             return name
     return ""
 
 
-def _error(a: HostArray, n: HostArray, rounding: HostArray) -> float:
-    if not a.size or np.linalg.norm(a - n) <= np.linalg.norm(rounding):
+def _error(a: HostArray, n: HostArray, rounding: HostArray, slack: float) -> float:
+    if not a.size or np.linalg.norm(a - n) <= max(float(np.linalg.norm(rounding)), slack):
         return 0.0
     return compare(a, n).error
 

@@ -21,6 +21,7 @@ class Verdict(NamedTuple):
 
     error: float
     rounding: float
+    largest: float  # entry of either
     measured: dict[str, Any]  # words of a `Check`
 
 
@@ -39,7 +40,7 @@ def whole(a: HostArray, n: HostArray, rounding: HostArray) -> Verdict:
     off = max(float(np.max(rounding)) / largest, float(np.linalg.norm(rounding)) / norms)
     words = {"norm_error": found.norm, "max_error": found.maximum, "index": found.index}
     words |= {"analytic": found.analytic, "numeric": found.numeric, "elementwise": found.elementwise}
-    return Verdict(found.error, off, words)
+    return Verdict(found.error, off, largest, words)
 
 
 def sampled(a: HostArray, along: HostArray, n: HostArray, rounding: HostArray, places: list[Any]) -> Verdict:
@@ -51,7 +52,7 @@ def sampled(a: HostArray, along: HostArray, n: HostArray, rounding: HostArray, p
     words: dict[str, Any] = {"norm_error": norm, "max_error": maximum, "index": places[worst]}
     words |= {"analytic": float(at[worst]), "numeric": float(n[many + worst])}
     off = float(np.max(rounding / np.maximum(np.maximum(sizes, np.abs(n)), TINY)))
-    return Verdict(nan if isnan(norm) else max(norm, maximum), off, words)
+    return Verdict(nan if isnan(norm) else max(norm, maximum), off, float(np.max(np.abs(a))), words)
 
 
 def spread(gradient: HostArray, count: int, seed: int) -> list[tuple[int, ...]]:

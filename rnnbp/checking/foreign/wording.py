@@ -9,6 +9,7 @@ from typing import Any
 from rnnbp.checking.foreign.claims import Claims
 from rnnbp.checking.foreign.findings import ByTime
 from rnnbp.checking.foreign.inputs import Inputs
+from rnnbp.checking.foreign.measures import TINY
 from rnnbp.checking.foreign.slopes import Slopes
 from rnnbp.checking.foreign.verdicts import Judged
 from rnnbp.checking.methods.tolerances import tolerance
@@ -43,17 +44,21 @@ def checks_of(
 
 
 def by_time(judged: Mapping[str, Judged], checks: Mapping[str, Check]) -> ByTime:
-    """The errors of each tensor for a cotangent at one step alone; rounding above a tolerance is taken off."""
-    names, limits = tuple(judged), {name: check.tolerance for name, check in checks.items()}
-    steps = zip(*(judged[n].verdicts[1:] for n in names), strict=True)
-    rows = tuple(
-        tuple(
-            v.error if v.rounding <= limits[n] else max(0.0, v.error - v.rounding)
-            for n, v in zip(names, row, strict=True)
-        )
-        for row in steps
-    )
-    return ByTime(names, tuple(limits[n] for n in names), rows)
+    """The errors of each tensor for a cotangent at one step alone; rounding above a tolerance is taken off.
+
+    In float32 they are in units of the largest step's gradient: a small one is rounded with what it is made of.
+    """
+
+    def errors(name: str) -> list[float]:
+        steps, limit = judged[name].verdicts[1:], checks[name].tolerance
+        found = [v.error if v.rounding <= limit else max(0.0, v.error - v.rounding) for v in steps]
+        if limit < tolerance(checks[name].method, "float32").value:
+            return found
+        largest = max(max(v.largest for v in steps), TINY)
+        return [error * v.largest / largest for error, v in zip(found, steps, strict=True)]
+
+    rows = tuple(zip(*map(errors, judged), strict=True))
+    return ByTime(tuple(judged), tuple(checks[name].tolerance for name in judged), rows)
 
 
 def remarks(
