@@ -9,7 +9,6 @@ method still sees.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import rnnbp
 from rnnbp.benching.machine import machine
+from rnnbp.benching.results import write
 from rnnbp.cellbase import Data, Params, PointwiseBackward, State
 from rnnbp.cells.lstm import LSTM
 from rnnbp.checking import all_specs
@@ -130,11 +130,7 @@ def main() -> None:
     faults = {fault: seen(fault, backend, methods) for fault in FAULTS}
     text = table(rows, where, command, options.seeds) + table_of_faults(faults)
     plain = {"command": command, "machine": where, "backend": options.backend, "seeds": options.seeds}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.name}.json").write_text(
-        json.dumps(plain | {"tolerances": limits, "cells": rows, "faults": faults}, indent=1) + "\n"
-    )
-    (RESULTS / f"{options.name}.md").write_text(text)
+    write(RESULTS / options.name, plain | {"tolerances": limits, "cells": rows, "faults": faults}, text)
     print(text)
 
 

@@ -270,11 +270,10 @@ def main() -> None:
         print(part, "done", file=sys.stderr)
 
     from rnnbp.benching.machine import machine
+    from rnnbp.benching.results import write
 
     found["machine"] = machine()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{given.name}.json").write_text(json.dumps(found, indent=2) + "\n")
-    (RESULTS / f"{given.name}.md").write_text(page(found, shlex.join(["python", *sys.argv])))
+    write(RESULTS / given.name, found, page(found, shlex.join(["python", *sys.argv])))
 
 
 if __name__ == "__main__":

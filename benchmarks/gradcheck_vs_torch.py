@@ -156,9 +156,9 @@ def main() -> None:
         print(json.dumps(measure(given.rounds, given.threads[0])))
         return
     runs = [in_a_process(given.rounds, threads, kernels) for kernels in given.kernels for threads in given.threads]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "gradcheck_vs_torch.json").write_text(json.dumps(runs, indent=2) + "\n")
-    (RESULTS / "gradcheck_vs_torch.md").write_text(table(runs, given.rounds, shlex.join(["python", *sys.argv])))
+    from rnnbp.benching.results import write
+
+    write(RESULTS / "gradcheck_vs_torch", runs, table(runs, given.rounds, shlex.join(["python", *sys.argv])))
 
 
 if __name__ == "__main__":

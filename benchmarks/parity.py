@@ -9,7 +9,6 @@ for each cell, dtype and backend, and NAME.md, a table of it.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rnnbp.benching.machine import machine
+from rnnbp.benching.results import write
 from rnnbp.checking import ParityReport, all_specs, parity
 
 RESULTS = Path(__file__).parent / "results"
@@ -96,9 +96,7 @@ def main() -> None:
         "tolerances": reports[0].to_json()["tolerances"],
         "worst": worst(reports),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{given.name}.json").write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
-    (RESULTS / f"{given.name}.md").write_text(table(found))
+    write(RESULTS / given.name, found, table(found))
 
 
 if __name__ == "__main__":

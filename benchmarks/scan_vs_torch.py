@@ -79,10 +79,9 @@ def main() -> None:
     parser.add_argument("--name", default="scan_vs_torch")
     given = parser.parse_args()
     runs = [measure(threads, given.repeats) for threads in given.threads]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{given.name}.json").write_text(json.dumps(runs, indent=2) + "\n")
-    command = shlex.join(["python", *sys.argv])
-    (RESULTS / f"{given.name}.md").write_text(table(runs, given.repeats, command))
+    from rnnbp.benching.results import write
+
+    write(RESULTS / given.name, runs, table(runs, given.repeats, shlex.join(["python", *sys.argv])))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ writes benchmarks/results/NAME.json, as found, and NAME.md, a table of it. The s
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbp.benching.machine import machine
+from rnnbp.benching.results import write
 from rnnbp.checking.selftest import SelfTest, self_test
 
 RESULTS = Path(__file__).parent / "results"
@@ -82,9 +82,7 @@ def main() -> None:
     draws = [{"seed": draw.seed, **draw.to_json()["singles"]} for draw in (found, *again)]
     whole = {"date": date.today().isoformat(), "seconds": round(seconds), "machine": where, "command": command}
     whole |= {"self_test": found.to_json(), "draws": draws}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{given.name}.json").write_text(json.dumps(whole, indent=2) + "\n")
-    (RESULTS / f"{given.name}.md").write_text(table(found, [found, *again], where, seconds, command))
+    write(RESULTS / given.name, whole, table(found, [found, *again], where, seconds, command))
     print(found)
     sys.exit(not found.passed)
 

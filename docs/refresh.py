@@ -31,8 +31,9 @@ def command(words: str, keep: Callable[[str], str] = str.strip) -> str:
     try:
         with redirect_stdout(out):
             main(words.split())
-    except SystemExit:
-        pass
+    except SystemExit as done:  # 1 is a check that failed; a mistake must not empty a page
+        if done.code not in (0, 1, None):
+            raise
     lines = [line.rstrip() for line in keep(out.getvalue()).splitlines()]
     return "\n".join(["```console", f"$ rnnbp {words}", *lines, "```"])
 

@@ -76,7 +76,7 @@ def gradcheck(
     batch: Annotated[int | None, typer.Option(help="Sequences B [default: 3, or the task's]")] = None,
     input: Annotated[int | None, typer.Option(help="Input size I [default: 4, or the task's]")] = None,
     hidden: Annotated[int | None, typer.Option(help="Hidden size H [default: 6]")] = None,
-    memory: Annotated[int | None, typer.Option(help="MiB that perturbed copies may take [default: 64]")] = None,
+    memory: Annotated[int | None, typer.Option(min=1, help="MiB that perturbed copies may take [default: 64]")] = None,
     seed: SeedOption = None,
     details: Annotated[bool, typer.Option("--details", help="Every tensor, where there are several cells.")] = False,
     report: Annotated[
@@ -99,7 +99,7 @@ def gradcheck(
     named |= {"input": input, "hidden": hidden, "memory": memory, "details": details, "report": report, "force": force}
     words: dict[str, Any] = {word: value for word, value in named.items() if value is not None and value is not False}
     kind = "--self-test" if self_test else "--procedure" if procedure else "--task" if task else "cells"
-    refuse(words, kind)
+    refuse(words, kind, json)
     if report is not None:
         refuse_path(report, force)
     if memory is not None:
@@ -123,12 +123,14 @@ def gradcheck(
     raise typer.Exit(0 if found.passed else 1)
 
 
-def refuse(words: dict[str, Any], kind: str) -> None:
+def refuse(words: dict[str, Any], kind: str, json: bool) -> None:
     """What is given must be taken."""
     if "all" in words and "cells" in words:
         fail("--all checks every cell; got cells by name too: leave one of them out")
     if kind == "--procedure" and "task" not in words:
         fail("--procedure shows the model of a task; got no task: say --task four-steps")
+    if "details" in words and json:
+        fail("--details is for the table; --json has every tensor: leave one of them out")
     if "force" in words and "report" not in words:
         fail("--force lets --report replace a file; got no --report: leave it out")
     for word in words:

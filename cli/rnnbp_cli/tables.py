@@ -36,14 +36,10 @@ def show_report(report: Report, *, brief: bool) -> None:
     console = Console(emoji=False)  # a spec may look like :emoji: codes
     console.print(table)
     for finding in report.findings:
-        if not (brief and finding.passed and finding.kind in QUIET):
+        if not brief or not finding.passed or finding.kind == "diagnosis":
             say_all(console, str(finding), good=finding.passed)
     for line in [*report.notes, *report.summary.splitlines()]:
         say_all(console, line, good=report.passed)
-
-
-# findings that are not worth a line for each of many cells
-QUIET = ("properties", "kinks", "directions")
 
 
 def say_all(console: Console, text: str, *, good: bool) -> None:

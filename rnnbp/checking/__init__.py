@@ -1,8 +1,9 @@
 """Gradient checks: numeric derivatives of a forward against the backward that was written by hand.
 
-`subjects` says what is compared and `arithmetic` on what numbers, `methods` how the numeric side is made, `metric` and
-`tolerances` how it is judged, `report` what is told; `cells` checks a cell, `models` a whole model, `catalogue` many
-cells, `foreign` anybody's function. `lags` locates a fault in time, `diagnosis` names it, `selftest` tries the checker.
+`subjects` says what is compared, `operands` on what numbers, `methods` how the numeric side is made, `metric` and
+`verdicts` how it is judged, `report` and `page` what is told. `cells` checks a cell, `models` a whole model, `losses`
+the losses, `foreign` anybody's function. `properties` and `kinks` are looked at besides; `lags` locates a fault in
+time, `diagnosis` names it. `procedures` and `parities` compare, `selftest` tries the checker itself.
 """
 
 from __future__ import annotations

@@ -58,10 +58,10 @@ def check_gradients(
     cell: a cell, or NAME[:option=value,…] with input_size (default 4) and hidden_size (default 6).
     dtype: of the backward, float64 or float32, the lowest that the backends hold. The reference is taken in double
     precision at the same numbers, whatever the dtype.
-    method: one of `checking.methods.METHODS`; "complex-step" is exact to rounding. A difference method gets another
-    problem, of the next seed, where one of its steps would cross a kink.
+    method: one of `checking.methods.registry.METHODS`; "complex-step" is exact to rounding. A difference method gets
+    another problem, of the next seed, where one of its steps would cross a kink.
     truncation: "full" or "tbptt:K1,K2". A truncated backward is checked against what it claims, which is said in
-    `checking.subjects.truncated`.
+    `checking.subjects.subject.truncated`.
     extent: "exhaustive", every entry; "directional", random directions of 1 and −1, `directions` of them for each gate
     block; "auto", the first up to 2000 scalars.
     levels: "step", the backward of one step, and "sequence", the whole scan; by default both, but for methods made of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnbp.cellbase import Cell
 from rnnbp.checking.report import Report
 from rnnbp.errors import UserError
 
@@ -19,7 +20,7 @@ def gradcheck(what: Any, inputs: Any = None, **options: Any) -> Report:
     Returns a `Report`: `passed`, `worst`, `checks`, `findings`; readable by print, in a notebook, and by `to_json()`.
     Wrong arguments are a UserError, in one line.
     """
-    if callable(what) and not isinstance(what, type):
+    if callable(what) and not isinstance(what, (type, Cell)):
         from rnnbp.checking.foreign.check import check_function
 
         if inputs is None:

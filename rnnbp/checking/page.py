@@ -18,7 +18,8 @@ section > div, section { overflow-x: auto; } svg { max-width: 100%; height: auto
 .banner { padding: .6rem .8rem; border-left: 5px solid currentColor; white-space: pre-wrap; }
 """
 # the findings in the order in which a reader asks for them
-ORDER = ("diagnosis", "lags", "procedures", "truncation", "taylor", "kinks", "directions", "properties")
+ORDER: tuple[str, ...] = ("diagnosis", "cause", "by_step", "by_time", "lags", "truncation", "taylor", "hessian")
+ORDER += ("remark", "kinks", "properties")
 
 
 def page(report: Report) -> str:
@@ -29,7 +30,9 @@ def page(report: Report) -> str:
     sections = []
     for kind in dict.fromkeys(finding.kind for finding in findings):
         pieces = "".join(f"<div>{finding.to_html()}</div>" for finding in findings if finding.kind == kind)
-        sections.append(f'<section id="{escape(kind)}"><h2>{escape(kind.capitalize())}</h2>{pieces}</section>')
+        sections.append(
+            f'<section id="{escape(kind)}"><h2>{escape(kind.replace("_", " ").capitalize())}</h2>{pieces}</section>'
+        )
     notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
     body = [
         f"<h1>{escape(report.title)}</h1>",

@@ -14,7 +14,10 @@ BRIEF_HEAD = ("cell", "tensors", "worst", "error", "tolerance", "verdict")
 
 
 class Finding(ABC):
-    """What a check found beside the errors of tensors: a property, a table over time, a diagnosis."""
+    """What a check found beside the errors of tensors: a property, a table over time, a diagnosis.
+
+    One that is about a cell, of several, names it in `cell`.
+    """
 
     kind: ClassVar[str]  # its key in JSON
 
@@ -138,7 +141,7 @@ class Report:
             own = [check for check in self.checks if check.cell == cell]
             good = [check for check in own if check.passed]
             *texts, _ = max(own, key=lambda check: check.badness).row
-            found = all(f.passed for f in self.findings if getattr(f, "cell", None) == cell)
+            found = all(f.passed for f in self.findings if getattr(f, "cell", cell) == cell)
             verdict = "pass" if len(good) == len(own) and found else "FAIL"
             rows.append((cell, f"{len(good)}/{len(own)}", texts[1], *texts[3:], verdict))
         return tuple(rows)
@@ -165,6 +168,8 @@ class Report:
         verdict = f"{'passed' if self.passed else 'FAILED'}: {good} of {of} tensors within tolerance"
         single = {check.dtype for check in self.checks} == {"float32"}
         verdict += ", right for float32" if self.passed and single else ""
+        missed = ", ".join(dict.fromkeys(finding.kind for finding in self.findings if not finding.passed))
+        verdict += f"; not passed: {missed}" if missed else ""
         return f"{verdict}\nworst: {self.worst}" if self.checks else verdict
 
     def __str__(self) -> str:

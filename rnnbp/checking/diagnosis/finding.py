@@ -20,9 +20,10 @@ from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
 
+SHOWN = 5  # explanations in a report
 ENOUGH = 0.99  # of the residual, to name a fault: a right name explains all but rounding, a wrong one rarely half
-# where two explain the same, the one that stands first here is named: the particular before the general
 DIAGNOSED_UP_TO = 50_000  # numbers that the forward holds: some hundred sweeps over it take seconds then
+# where two explain the same, the one that stands first here is named: the particular before the general
 FAMILIES: tuple[Family, ...] = (*loops.FAMILIES, *tensors.FAMILIES, *steps.FAMILIES)
 
 
@@ -85,7 +86,6 @@ def diagnose(
     analytic: Mapping[str, HostArray],
     wrong: Sequence[str] = (),
     level: str = "",
-    most: int = 5,
 ) -> Diagnosis:
     """Match what is wrong with the `analytic` gradients of a problem against every known fault.
 
@@ -108,7 +108,7 @@ def diagnose(
             found.append(Explanation(hypothesis.bug, hypothesis.detail, hypothesis.level, share))
     elsewhere = {"step": "loop", "loop": "step"}.get(level)
     ranked = sorted(found, key=lambda e: (-round(e.explained, 9), e.level == elsewhere))
-    return Diagnosis(name, tuple(ranked[:most]), tuple(wrong), level)
+    return Diagnosis(name, tuple(ranked[:SHOWN]), tuple(wrong), level)
 
 
 def explain(
@@ -116,15 +116,19 @@ def explain(
 ) -> list[Diagnosis]:
     """The diagnosis of the checks of a sequence and of its step, if one failed and the problem is not too large."""
     failed = [check for check in checks if not check.passed]
-    if not failed or subject.work > DIAGNOSED_UP_TO:
+    if not failed:
         return []
     wrong = tuple(dict.fromkeys(check.tensor for check in failed))
     known = {check.level for check in checks} >= {"step", "sequence"}
     level = ("step" if any(check.level == "step" for check in failed) else "loop") if known else ""
+    if subject.work > DIAGNOSED_UP_TO:
+        large = f"the forward holds {subject.work} numbers, more than {DIAGNOSED_UP_TO}: check a smaller cell"
+        return [Diagnosis(subject.name, (), wrong, level, large)]
     given = {n: how.backend.asarray(v, how.dtype) for n, v in subject.tensors.items()}
     found = {n: g for n, g in subject.gradients(given).items() if g is not None}
     analytic = {n: np.asarray(how.backend.to_numpy(g), np.float64) for n, g in found.items()}
     try:
         return [diagnose(subject.name, problem, windows, analytic, wrong, level)]
-    except UserError as error:  # the forward uses what the tape has no rule for
-        return [Diagnosis(subject.name, (), wrong, level, str(error))]
+    except Exception as error:  # a forward may run on arrays alone, or use what the tape has no rule for
+        said = str(error) if isinstance(error, UserError) else f"the forward stops on operands: {error}"
+        return [Diagnosis(subject.name, (), wrong, level, said)]

@@ -27,7 +27,7 @@ DRAWS = 50
 class Kinks(Finding):
     """The distance to the nearest kink of a forward that has some."""
 
-    subject: str
+    cell: str
     distance: float
     method: str
     reach: float  # of the method's steps; 0 for a method that stays where it is
@@ -38,8 +38,8 @@ class Kinks(Finding):
 
     def __str__(self) -> str:
         if self.unseen:
-            return f"{self.subject}: kinks were not looked for, the forward stops on operands: {self.unseen}"
-        said = f"{self.subject}: nearest kink at distance {self.distance:.1e}"
+            return f"{self.cell}: kinks were not looked for, the forward stops on operands: {self.unseen}"
+        said = f"{self.cell}: nearest kink at distance {self.distance:.1e}"
         if not self.reach:
             return f"{said}; {self.method} does not cross it"
         said += f", {self.distance / self.reach:.3g} steps of {self.reach:.0e}; no step crosses one"
@@ -50,7 +50,7 @@ class Kinks(Finding):
 
     def to_json(self) -> dict[str, Any]:
         left = [{"seed": seed, "entry": what} for seed, what in self.left]
-        plain = {"subject": self.subject, "distance": self.distance, "method": self.method, "reach": self.reach}
+        plain = {"cell": self.cell, "distance": self.distance, "method": self.method, "reach": self.reach}
         found: dict[str, Any] = finite(plain | {"seed": self.seed, "left": left, "unseen": self.unseen})
         return found
 

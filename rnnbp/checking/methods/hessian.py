@@ -33,7 +33,8 @@ from rnnbp.numerics import HostArray
 class Symmetry(Finding):
     """How asymmetric each pair of tensors' part of the Hessian is: ‖H_ab − H_baᵀ‖ relative to the rows of a and b."""
 
-    subject: str
+    cell: str
+    level: str
     entries: int
     pairs: Mapping[tuple[str, str], float]
     tolerance: float
@@ -56,7 +57,7 @@ class Symmetry(Finding):
         return tuple(sorted(set.intersection(*pairs))) if pairs else ()
 
     def __str__(self) -> str:
-        head = f"{self.subject}: Hessian of the backward, {self.entries} × {self.entries}, is"
+        head = f"{self.cell} ({self.level}): Hessian of the backward, {self.entries} × {self.entries}, is"
         if self.passed:
             return f"{head} symmetric to {max(self.pairs.values(), default=0.0):.1e}"
         worst = ", ".join(f"{a}–{b} {error:.1e}" for (a, b), error in list(self.broken.items())[:4])
@@ -66,7 +67,8 @@ class Symmetry(Finding):
     def to_json(self) -> dict[str, Any]:
         pairs = [{"pair": list(pair), "asymmetry": error} for pair, error in self.pairs.items()]
         whole = {
-            "subject": self.subject,
+            "cell": self.cell,
+            "level": self.level,
             "passed": self.passed,
             "entries": self.entries,
             "suspects": list(self.suspects),
@@ -110,7 +112,7 @@ class Hessian(Witness):
         subject = asked.subject
         if not places:  # no gradient has the shape of its tensor
             return ()
-        return (Symmetry(f"{subject.name} ({subject.level})", len(whole), pairs, tolerance),)
+        return (Symmetry(subject.name, subject.level, len(whole), pairs, tolerance),)
 
     def _hessian(self, asked: Asked) -> tuple[HostArray, dict[str, slice]]:
         if "hessian" not in asked.memo:

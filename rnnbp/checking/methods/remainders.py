@@ -42,7 +42,8 @@ class Remainder:
 class TaylorSlopes(Finding):
     """The slopes of the remainders of all tensors of a subject."""
 
-    subject: str
+    cell: str
+    level: str
     curves: tuple[Remainder, ...]
     tolerance: float
     seed: int
@@ -53,7 +54,7 @@ class TaylorSlopes(Finding):
         return all(curve.error <= self.tolerance for curve in self.curves)
 
     def __str__(self) -> str:
-        lines = [f"{self.subject}: slope of Taylor's remainder (seed {self.seed})"]
+        lines = [f"{self.cell} ({self.level}): slope of Taylor's remainder (seed {self.seed})"]
         lines += ["  2 for a right gradient, 1 for a wrong one", f"  {'tensor':10} {'slope':>7}  {'ε':15}  remainder"]
         for curve in self.curves:
             shown = slice(*curve.fitted) if curve.fitted != (0, 0) else slice(0, len(curve.steps))
@@ -76,7 +77,13 @@ class TaylorSlopes(Finding):
             }
             for curve in self.curves
         ]
-        whole = {"subject": self.subject, "passed": self.passed, "tolerance": self.tolerance, "seed": self.seed}
+        whole = {
+            "cell": self.cell,
+            "level": self.level,
+            "passed": self.passed,
+            "tolerance": self.tolerance,
+            "seed": self.seed,
+        }
         found: dict[str, Any] = finite(whole | {"curves": curves})
         return found
 
@@ -85,4 +92,4 @@ class TaylorSlopes(Finding):
             Curve(f"{c.tensor}: {c.verdict}", c.steps, c.remainders, c.fitted, c.error <= self.tolerance)
             for c in self.curves
         ]
-        return picture(f"{self.subject}: Taylor's remainder R(ε) against ε", curves, "ε", "R(ε)")
+        return picture(f"{self.cell} ({self.level}): Taylor's remainder R(ε) against ε", curves, "ε", "R(ε)")

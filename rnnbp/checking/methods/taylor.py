@@ -46,7 +46,7 @@ class Taylor(Witness):
 
     def findings(self, asked: Asked, tolerance: float) -> tuple[Finding, ...]:
         curves = tuple(asked.memo.get("curves", ()))
-        return (TaylorSlopes(f"{asked.subject.name} ({asked.subject.level})", curves, tolerance, asked.seed),)
+        return (TaylorSlopes(asked.subject.name, asked.subject.level, curves, tolerance, asked.seed),)
 
 
 def remainder(asked: Asked, tensor: str, gradient: HostArray, dtype: str, seed: int) -> Remainder:
@@ -99,9 +99,9 @@ def _losses(asked: Asked, tensor: str, moved: HostArray) -> HostArray:
 def _crosses(asked: Asked, tensor: str, moved: HostArray) -> HostArray:
     """Whether a copy has a unit on the other side of a kink, where no Taylor series leads."""
     if "bends" not in asked.memo:
-        asked.memo["bends"] = Bends(asked.subject, asked.backend)
-    bends: Bends = asked.memo["bends"]
-    if not np.isfinite(bends.nearest):
+        asked.memo["bends"] = _bends(asked)
+    bends: Bends | None = asked.memo["bends"]
+    if bends is None or not np.isfinite(bends.nearest):
         return np.zeros(len(moved), dtype=bool)
 
     def flips(some: HostArray) -> HostArray:
@@ -109,3 +109,11 @@ def _crosses(asked: Asked, tensor: str, moved: HostArray) -> HostArray:
         return found
 
     return in_chunks(asked, tensor, moved, flips)
+
+
+def _bends(asked: Asked) -> Bends | None:
+    """The kinks; None where the forward cannot be watched."""
+    try:
+        return Bends(asked.subject, asked.backend)
+    except Exception:  # whatever a plugin does that arrays can and operands cannot; `Kinks` says so
+        return None

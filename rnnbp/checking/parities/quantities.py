@@ -19,7 +19,7 @@ TIME_STEPS, BATCH = 5, 3
 
 @dataclass(frozen=True)
 class Task:
-    """A problem of `checking.problems`, and what the losses want its outputs to be."""
+    """A problem of `checking.subjects.problems`, and what the losses want its outputs to be."""
 
     problem: Problem
     target: HostArray  # (T, B, O)

@@ -20,7 +20,7 @@ from rnnbp.errors import UserError
 class Properties(Finding):
     """Which properties something has at each level, and how it misses the others."""
 
-    subject: str
+    cell: str
     missed: Mapping[str, Mapping[str, str]]  # level -> property -> how it is missed, empty where it holds
     kind: ClassVar[str] = "properties"
 
@@ -35,15 +35,15 @@ class Properties(Finding):
 
     def __str__(self) -> str:
         if not self.passed:
-            return "\n".join(f"{self.subject}: NOT {n} ({level}): {said}" for (level, n), said in self.faults.items())
+            return "\n".join(f"{self.cell}: NOT {n} ({level}): {said}" for (level, n), said in self.faults.items())
         counts = ", ".join(f"{level} {len(found)}" for level, found in self.missed.items())
         names = dict.fromkeys(name for found in self.missed.values() for name in found)
-        said = f"{self.subject}: all properties hold ({counts}): {', '.join(names)}"
+        said = f"{self.cell}: all properties hold ({counts}): {', '.join(names)}"
         return fill(said, 80, subsequent_indent="  ", break_on_hyphens=False)
 
     def to_json(self) -> dict[str, Any]:
         missed = {level: dict(found) for level, found in self.missed.items()}
-        return {"subject": self.subject, "passed": self.passed, "missed": missed}
+        return {"cell": self.cell, "passed": self.passed, "missed": missed}
 
 
 def examine(name: str, problem: Problem, how: Setting) -> Properties:

@@ -143,6 +143,6 @@ def candidates(family: type[FaultyCell]) -> list[str]:
     """Every catalogued bug at every place that the family has for it, or by its bare name where it has none.
 
     A bare name may mean nothing to the family (a peephole to a cell without): then planting it changes nothing, which
-    `catalogue.applies` finds out.
+    `candidates.applies` finds out.
     """
     return [f"{bug}:{place}" if place else bug for bug in BUGS for place in (*family.places.get(bug, ()),) or ("",)]
