@@ -68,7 +68,7 @@ class ComplexStep(Perturbed):
         try:
             (sure,) = other.along(asked, tensor, direction)
             doubt = SAME_TANGENT
-        except UserError:  # a function without a rule
+        except UserError:  # a function without a rule, or that takes arrays alone
             other = FivePoint()
             (sure,) = other.along(asked, tensor, direction)
             doubt = SAME_DIFFERENCE

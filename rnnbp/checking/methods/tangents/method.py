@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -99,9 +99,7 @@ def recorded(asked: Asked, kind: str, room: int) -> dict[str, Tape]:
     if ("tape", kind) not in asked.memo:
         space = DualSpace(asked.backend.xp, room)
         pairs = {n: space.variable(asked.backend.asarray(v, "float64")) for n, v in asked.subject.tensors.items()}
-        loss: Any = asked.subject.loss(Arithmetic(asked.backend, space))(
-            {n: operand for n, (operand, _) in pairs.items()}
-        )
+        loss = evaluated(asked, space, {n: operand for n, (operand, _) in pairs.items()})
         if not isinstance(loss, Dual):
             raise UserError(
                 f"tangents need a forward of array functions; the loss came back {type(loss).__name__}: something on "
@@ -114,3 +112,17 @@ def recorded(asked: Asked, kind: str, room: int) -> dict[str, Tape]:
         }
     found: dict[str, Tape] = asked.memo["tape", kind]
     return found
+
+
+def evaluated(asked: Asked, space: DualSpace, tensors: Mapping[str, Dual]) -> Any:
+    """The loss of operands; what a forward raises that takes arrays alone is a UserError."""
+    try:
+        return asked.subject.loss(Arithmetic(asked.backend, space))(tensors)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a forward does that arrays can and operands cannot
+        why = str(error).partition("\n")[0]
+        raise UserError(
+            "tangents need a forward of array functions, which takes operands in place of arrays; this one stops with "
+            f"{type(error).__name__}: {why}: use method five-point"
+        ) from error
