@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from rnnbp.backends import Backend
-from rnnbp.cellbase import Cell, PointwiseCell
+from rnnbp.cellbase import Cell
 from rnnbp.checking.diagnosis import explain
 from rnnbp.checking.distances import check_against, held_to, truncation_finding
 from rnnbp.checking.kinks.crossings import uncrossed
@@ -14,7 +14,6 @@ from rnnbp.checking.lags import lag_findings
 from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.methods.directions import DIRECTIONS
 from rnnbp.checking.methods.numeric import MEMORY
-from rnnbp.checking.methods.registry import numeric_method
 from rnnbp.checking.properties.examination import examine
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects.problems import Problem, draw, kinds_of, restricted
@@ -83,8 +82,6 @@ def check_gradients(
     check_against(against)
     kinds = kinds_of(cotangents)
     name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
-    if not numeric_method(how.method).stops and isinstance(made, PointwiseCell) and made.cut:
-        raise UserError(f"differences see through the cut gates {', '.join(made.cut)}: use method complex-step")
     case = Case(name, made, how, time_steps, batch, padded)
     taken, kinks = uncrossed(lambda seed: case.subject(case.problem(seed)), seed, how, memory)
     problem = case.problem(taken)

@@ -33,6 +33,11 @@ class Bends:
         return list(self._heard)
 
     @property
+    def detaches(self) -> bool:
+        """Whether derivatives end somewhere though values do not: cut gates, `rnnbp.detach`."""
+        return self._space.detaches
+
+    @property
     def nearest(self) -> float:
         """The smallest gap that is not zero; infinite without kinks. One of exactly zero is there by construction, as
         where a ReLU looks at what a ReLU gave.

@@ -65,7 +65,8 @@ def reach(method: str) -> float:
 
 def uncrossed(make: Callable[[int], Subject], seed: int, how: Setting, memory: int) -> tuple[int, Kinks | None]:
     """The first seed from `seed` on whose subject no step of the method takes across a kink, and what was found there;
-    None where the forward has no kinks. A forward that runs on arrays alone cannot be watched, which is then said.
+    None where the forward has no kinks. A forward that runs on arrays alone cannot be watched, which is then said. One
+    that ends derivatives, which the method does not notice, is a UserError.
     """
     left: list[tuple[int, str]] = []
     for tried in range(seed, seed + DRAWS):
@@ -75,6 +76,11 @@ def uncrossed(make: Callable[[int], Subject], seed: int, how: Setting, memory: i
         except Exception as error:  # whatever a plugin does that arrays can and operands cannot
             unseen = f"{type(error).__name__}: {error}"
             return tried, Kinks(subject.name, nan, how.method, far, (), tried, unseen)
+        if bends.detaches and not numeric_method(how.method).stops:
+            raise UserError(
+                f"method {how.method} sees through cut gates and rnnbp.detach, of which {subject.name} has some: "
+                "use method complex-step"
+            )
         if not isfinite(bends.nearest):
             return tried, None
         seeds = how.seeds if how.directional(subject) else ()

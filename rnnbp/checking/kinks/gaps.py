@@ -27,21 +27,27 @@ Hear = Callable[[Array], None]  # is given a gap: the signed distance from a kin
 class Watched(Operand):
     """A value; `live` if it depends on what is differentiated: a comparison of constants cannot turn."""
 
-    def __init__(self, space: Space, value: Array, live: bool) -> None:
+    space: Watch
+
+    def __init__(self, space: Watch, value: Array, live: bool) -> None:
         super().__init__(space, value)
         self.live = live
+
+    def detach(self) -> Operand:
+        self.space.detaches |= self.live
+        return super().detach()
 
 
 class Watch(Space):
     """A namespace that tells `hear` the gap of every kink that live values pass.
 
     With `reductions`, `max` and `min` over an axis are kinks, too. In a softmax they are none: it subtracts its largest
-    argument, and does not depend on it.
+    argument, and does not depend on it. `detaches` is set where a live value is detached.
     """
 
     def __init__(self, base: Namespace, hear: Hear, reductions: bool = True) -> None:
         super().__init__(base)
-        self.hear, self.reductions = hear, reductions
+        self.hear, self.reductions, self.detaches = hear, reductions, False
 
     def constant(self, value: Array) -> Watched:
         return Watched(self, value, live=False)

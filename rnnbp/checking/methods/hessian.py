@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rnnbp.cellbase import PointwiseCell
 from rnnbp.checking.methods.curvature import hessian
 from rnnbp.checking.methods.numeric import Asked, Witness
 from rnnbp.checking.metric import Discrepancy, compare
@@ -81,15 +80,11 @@ class Hessian(Witness):
     """The symmetry of the Hessian, taken through the backward."""
 
     name = "hessian"
+    stops = False  # a backward that is cut is the gradient of nothing
 
     def unsuited(self, subject: Subject) -> str:
-        if len(subject.windows) > 1:
-            return "method hessian needs full BPTT: a truncated backward is the gradient of nothing"
-        cell = subject.problem.cell if subject.problem is not None else None
-        if isinstance(cell, PointwiseCell) and cell.cut:
-            cut = ", ".join(cell.cut)
-            return f"method hessian cannot check cut gates, {cut}: such a backward is the gradient of nothing"
-        return ""
+        cut = len(subject.windows) > 1
+        return "method hessian needs full BPTT: a truncated backward is the gradient of nothing" if cut else ""
 
     def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:
         """The rows of a tensor against its columns: how its entries change all gradients, and all entries its own."""

@@ -42,7 +42,7 @@ class NumericMethod(ABC):
     """A way to differentiate a loss without its backward. All results are float64 host arrays."""
 
     name: ClassVar[str]
-    stops: ClassVar[bool] = True  # whether `detach` ends its derivative; differences see through it
+    stops: ClassVar[bool] = True  # whether it can judge where `detach` ends derivatives; differences see through it
     whole: ClassVar[bool] = False  # whether all entries come at once, so that directions would save nothing
     numeric: ClassVar[bool] = True  # whether it gives a gradient to compare with
     draws: ClassVar[int] = 0  # how many random directions stand for a tensor whatever the extent

@@ -35,6 +35,7 @@ class Taylor(Witness):
     """The slope of Taylor's remainder, which must be 2."""
 
     name = "taylor"
+    stops = False
     draws = 1
 
     def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:
