@@ -78,6 +78,8 @@ class Broken(rnnbp.PointwiseCell):
             return dp | {"U": dp["U"] * calls}
         if self.fault == "clips":
             return {n: xp.clip(d, -5.0, 5.0) for n, d in dp.items()}
+        if self.fault == "clips far off":
+            return {n: xp.clip(d, -1000.0, 1000.0) for n, d in dp.items()}
         if self.fault == "normalises":
             return {n: d / max(float(np.linalg.norm(d)), 1e-300) for n, d in dp.items()}
         if self.fault == "renames":
@@ -89,6 +91,7 @@ FAULTS = {
     "dW = W": {"zero at zero cotangent": "dW is W itself"},
     "adds up": {"repeatable": "dU changes when backward is called again"},
     "clips": {"linear in the cotangent": "clipping or normalising"},
+    "clips far off": {"linear in the cotangent": "clipping or normalising"},
     "normalises": {"linear in the cotangent": "dW by "},
     "needs dys": {"None means zero": "unsupported operand"},
     "writes to xs": {"inputs untouched": "X was written to", "read-only inputs": "read-only"},
@@ -133,7 +136,7 @@ def test_the_other_properties_still_hold(fault):
 
 def test_a_finding_is_plain_in_json():
     found = examined("clips").to_json()
-    assert found["subject"] == "toy" and found["passed"] is False
+    assert found["cell"] == "toy" and found["passed"] is False
     assert set(found["missed"]["sequence"]) == set(PROPERTIES)
 
 

@@ -21,7 +21,7 @@ Ask: TypeAlias = Callable[[Pullback, Setting], str]  # how a function's backward
 Property: TypeAlias = Callable[[Cell, Problem, Setting], str]  # the same of the scan of a problem by that cell
 Gradients: TypeAlias = Mapping[str, HostArray]
 
-SCALES = (100.0, -30.0)  # of two cotangents in the test of linearity: a limit on the size of a gradient shows
+SCALES = (1e6, -3e5)  # of two cotangents in the test of linearity: a limit on the size of a gradient shows
 
 
 def zero_at_zero(pullback: Pullback, how: Setting) -> str:
