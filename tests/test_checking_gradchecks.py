@@ -25,3 +25,13 @@ def test_what_cannot_be_checked_is_one_line():
         rnnbp.gradcheck(rnnbp.PointwiseCell)
     with pytest.raises(rnnbp.UserError, match="a gradient check takes a cell"):
         rnnbp.gradcheck(3)
+    with pytest.raises(rnnbp.UserError, match="unknown option of gradcheck 'tol'"):
+        rnnbp.gradcheck(lambda x: (x, lambda dy: dy), [np.ones(2)], tol=1e-5)
+    with pytest.raises(rnnbp.UserError, match="unknown option of gradcheck 'eps'"):
+        rnnbp.gradcheck("lstm", eps=1e-5)
+
+
+def test_sizes_of_any_integer_type_are_taken():
+    assert rnnbp.gradcheck("rnn", time_steps=np.int64(3), batch=np.uint8(2)).passed
+    with pytest.raises(rnnbp.UserError, match="time_steps must be at most"):
+        rnnbp.gradcheck("rnn", time_steps=10**30)

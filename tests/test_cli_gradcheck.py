@@ -132,6 +132,9 @@ def test_a_task(rnnbp):
         ("lstm --directions 1", "directions must be an integer of at least 3"),
         ("lstm --cotangents none", "unknown kind of cotangents 'none'"),
         ("lstm --report /no/such/folder/x.html", "/no/such/folder"),
+        ("lstm --report /dev/null", "--report writes HTML"),
+        ("lstm --report report.txt", "--report writes HTML"),
+        ("lstm --time-steps 999999999999999999999", "time_steps"),
         ("--batch many", "--batch"),
     ],
 )
@@ -160,6 +163,15 @@ def test_the_page_is_written_whole_and_replaces_nothing(rnnbp, tmp_path):
     code, _, err = rnnbp("lstm", "--report", str(path))
     assert code == 2 and "is there: name another, or say --force" in err and path.read_text(encoding="utf-8") == text
     assert rnnbp("lstm", "--report", str(path), "--force")[0] == 0 and "lstm" in path.read_text(encoding="utf-8")
+
+
+def test_a_report_is_no_way_to_replace_what_is_no_file(rnnbp, tmp_path):
+    precious, link, part = tmp_path / "precious", tmp_path / "link.html", tmp_path / "a.html.part"
+    precious.write_text("kept"), part.write_text("kept")
+    link.symlink_to(precious)
+    code, _, err = rnnbp("rnn", "--report", str(link), "--force")
+    assert code == 2 and "plain files only" in err and precious.read_text() == "kept"
+    assert rnnbp("rnn", "--report", str(tmp_path / "a.html"))[0] == 0 and part.read_text() == "kept"
 
 
 def test_as_a_process():

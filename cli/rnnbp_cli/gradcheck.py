@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import typer
@@ -69,7 +71,9 @@ def gradcheck(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Hold a truncated backward to its claim, or to the full gradient [default: claim]"),
+        typer.Option(
+            help="What a truncated backward is held to: claim, or full (the gradient without truncation) [default: claim]"
+        ),
     ] = None,
     lags: Annotated[bool, typer.Option("--lags", help="Show dL_t/dW_s for every step t and s.")] = False,
     time_steps: Annotated[int | None, typer.Option(help="Steps T [default: 5, or the task's]")] = None,
@@ -141,10 +145,14 @@ def refuse(words: dict[str, Any], kind: str, json: bool) -> None:
 
 
 def refuse_path(path: Path, force: bool) -> None:
-    """A page goes into a folder that is there, and replaces nothing unasked."""
-    if not path.parent.is_dir():
-        fail(f"--report needs a folder that exists; got {path.parent}: make it first")
-    if path.is_dir() or (path.exists() and not force):
+    """A page goes into a folder that takes files, replaces nothing unasked, and nothing that is no plain file."""
+    if path.suffix not in (".html", ".htm"):
+        fail(f"--report writes HTML; got {path}: name a file that ends in .html")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        fail(f"--report needs a folder that can be written to; got {path.parent}: name another")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        fail(f"--report replaces plain files only; {path} is none: name another")
+    if path.exists() and not force:
         fail(f"--report replaces no file; {path} is there: name another, or say --force")
 
 
@@ -187,7 +195,8 @@ def write_page(path: Path, found: Any) -> None:
     """The report as a page, written whole or not at all."""
     from rnnbp.checking.page import page
 
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(page(found), encoding="utf-8")
-    beside.replace(path)
+    with NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as beside:
+        beside.write(page(found))
+    Path(beside.name).replace(path)
+    path.chmod(0o644)
     say(f"report {path}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from rnnbp.cellbase import Cell
 from rnnbp.checking.report import Report
-from rnnbp.errors import UserError
+from rnnbp.errors import UserError, unknown
 
 
 def gradcheck(what: Any, inputs: Any = None, **options: Any) -> Report:
@@ -25,9 +27,22 @@ def gradcheck(what: Any, inputs: Any = None, **options: Any) -> Report:
 
         if inputs is None:
             raise UserError("a check of a function needs the inputs at which to check it: gradcheck(fn, inputs)")
-        return check_function(what, inputs, **options)
+        return _taking(check_function, options)(what, inputs, **options)
     from rnnbp.checking.cells import check_gradients
 
     if inputs is not None:
         raise UserError("a check of a cell draws its own inputs; got inputs, too: leave them out")
-    return check_gradients(what, **options)
+    if isinstance(what, type):
+        raise UserError(
+            f"a gradient check takes a cell, or NAME[:option=value,…]; got the class: make one, {what.__name__}(4, 6)"
+        )
+    return _taking(check_gradients, options)(what, **options)
+
+
+def _taking(call: Callable[..., Report], options: Mapping[str, Any]) -> Callable[..., Report]:
+    """The function, if it takes these options."""
+    known = [name for name, p in signature(call).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise unknown("option of gradcheck", name, known)
+    return call

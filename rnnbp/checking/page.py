@@ -12,7 +12,7 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem aut
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); }
-pre { white-space: pre-wrap; padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 6px; line-height: 1.3; }
+pre { white-space: pre-wrap; padding: .6rem .8rem; border: 1px solid var(--line); line-height: 1.3; }
 section > div, section { overflow-x: auto; } svg { max-width: 100%; height: auto; }
 .pass { color: var(--good); } .fail { color: var(--bad); font-weight: 600; }
 .banner { padding: .6rem .8rem; border-left: 5px solid currentColor; white-space: pre-wrap; }

@@ -165,7 +165,9 @@ class Report:
     def summary(self) -> str:
         """The verdict, and the worst entry by name."""
         good, of = len(self.checks) - len(self.failures), len(self.checks)
-        verdict = f"{'passed' if self.passed else 'FAILED'}: {good} of {of} tensors within tolerance"
+        verdict = f"passed: {good} of {of} tensors within tolerance"
+        if not self.passed:
+            verdict = f"FAILED: {of - good} of {of} tensors are wrong" if good < of else "FAILED: every tensor is right"
         single = {check.dtype for check in self.checks} == {"float32"}
         verdict += ", right for float32" if self.passed and single else ""
         missed = ", ".join(dict.fromkeys(finding.kind for finding in self.findings if not finding.passed))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import nan
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -86,10 +88,14 @@ def setting(
 
 
 def check_counts(least: int = 1, **counts: int | None) -> None:
-    """Sizes are integers of at least 1, where they are given."""
+    """Sizes, where they are given, are integers of at least 1, of any integer type, that a computer could count."""
     for name, count in counts.items():
-        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
+        if count is None:
+            continue
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < least:
             raise UserError(f"{name} must be an integer of at least {least}; got {count!r}")
+        if count > sys.maxsize:
+            raise UserError(f"{name} must be at most {sys.maxsize}; got {count}")
 
 
 def verify(subject: Subject, how: Setting, memory: int = MEMORY, progress: Progress | None = None) -> list[Check]:

@@ -21,6 +21,7 @@ from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
 
 SHOWN = 5  # explanations in a report
+NEAR = 0.8  # of the residual, to be mentioned at all
 ENOUGH = 0.99  # of the residual, to name a fault: a right name explains all but rounding, a wrong one rarely half
 DIAGNOSED_UP_TO = 50_000  # numbers that the forward holds: some hundred sweeps over it take seconds then
 # where two explain the same, the one that stands first here is named: the particular before the general
@@ -70,7 +71,8 @@ class Diagnosis(Finding):
             return f"{head}\ndiagnosis: none ({self.obstacle})"
         if self.best is not None:
             return f"{head}\ndiagnosis: {self.best}"
-        closest = f" (closest: {self.candidates[0]})" if self.candidates else ""
+        near = [c for c in self.candidates[:1] if c.explained >= NEAR]
+        closest = f" (closest: {near[0]})" if near else ""
         return f"{head}\ndiagnosis: no known bug explains this{closest}"
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def diagnose(
         for n, g in analytic.items()
         if g.shape == right[n].T.shape != right[n].shape
     ]
-    fitting = {n: g for n, g in analytic.items() if g.shape == right[n].shape and np.all(np.isfinite(g))}
+    fitting = {n: g for n, g in analytic.items() if g.shape == right[n].shape}
     suspects = Suspects(unrolled, windows, right, fitting)
     for family in FAMILIES if fitting else ():
         for hypothesis in family(suspects):
@@ -127,6 +129,9 @@ def explain(
     given = {n: how.backend.asarray(v, how.dtype) for n, v in subject.tensors.items()}
     found = {n: g for n, g in subject.gradients(given).items() if g is not None}
     analytic = {n: np.asarray(how.backend.to_numpy(g), np.float64) for n, g in found.items()}
+    broken = [n for n, g in analytic.items() if not np.all(np.isfinite(g))]
+    if broken:
+        return [Diagnosis(subject.name, (), wrong, level, f"not finite: {', '.join(f'd{n}' for n in broken)}")]
     try:
         return [diagnose(subject.name, problem, windows, analytic, wrong, level)]
     except Exception as error:  # a forward may run on arrays alone, or use what the tape has no rule for

@@ -44,7 +44,7 @@ def _multiple(
 ) -> Iterator[Hypothesis]:
     """The factor that fits best, with its meaning where it is a size of the problem; zero only for exact zeros."""
     size = float(np.sum(right * right))
-    if not size or np.array_equal(right, wrong):
+    if not size or right.size < 2 or np.array_equal(right, wrong):  # one number is always a multiple of another
         return
     ratio = float(np.sum(right * wrong)) / size
     if ratio == 0 and np.any(wrong):

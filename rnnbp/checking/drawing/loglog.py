@@ -80,12 +80,12 @@ def _some(low: int, high: int) -> range:
     return range(low, high + 1, 1 + (high - low) // 8)
 
 
-def _text(x: float, y: float, text: str, colour: str = "#222222") -> str:
+def _text(x: float, y: float, text: str, colour: str = "currentColor") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}">{escape(text)}</text>'
 
 
 def _tick(x: float, y: float, power: int, right: float, down: float) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1" fill="#222222"/>' + _text(x + right, y + down, f"1e{power}")
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1" fill="currentColor"/>' + _text(x + right, y + down, f"1e{power}")
 
 
 def _path(points: Sequence[tuple[float, float]], colour: str, dashes: str = "") -> str:

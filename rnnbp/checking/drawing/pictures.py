@@ -23,11 +23,12 @@ def picture(
     axes: tuple[str, str] = ("t", "s"),
     title: str = "",
     notes: Sequence[Sequence[str]] | None = None,
+    scale: HostArray | None = None,
 ) -> str:
-    """A table as `heatmap.text` takes it, as SVG: dark is large, white is exactly zero, a red frame is wrong.
+    """A table as `heatmap.text` takes it, as SVG: dark is large, an empty place exactly zero, a red frame wrong.
 
     `notes` (R, C) are shown where the pointer rests on a place; a table of more than 110 columns is pooled as
-    there, without notes.
+    there, without notes. `scale` holds the values that the shades span, where several pictures share them.
     """
     if len(columns) > WIDEST:
         pool = ceil(len(columns) / WIDEST)
@@ -35,7 +36,7 @@ def picture(
         rows, columns = rows[::pool], columns[::pool]
         title += f", each place the largest of {pool}×{pool}"
     size, left, top = max(6, min(22, 660 // max(len(columns), 1))), 44, 40
-    least = thresholds(values)
+    least = thresholds(values if scale is None else scale)
     parts = []
     for r, label in enumerate(rows):
         y = top + r * size
@@ -51,7 +52,7 @@ def picture(
         parts.append(f'<text x="{left + (c + 0.5) * size:.0f}" y="{top - 6}" text-anchor="middle">{columns[c]}</text>')
     parts.append(f'<text x="0" y="12">{escape(title)}</text><text x="0" y="{top - 6}">{escape(corner(axes))}</text>')
     wide, high = left + len(columns) * size + 8, top + len(rows) * size + 22
-    legend = "white: zero" + ", red frame: wrong" * (wrong is not None)
+    legend = "empty: zero" + ", red frame: wrong" * (wrong is not None)
     if least:
         legend += ", light {:.1e} to dark {:.1e}, logarithmic".format(*_ends(least))
     parts.append(f'<text x="0" y="{high - 6}">{legend}</text>')
@@ -70,11 +71,11 @@ def _every(size: int) -> int:
 
 
 def _colour(value: float, least: Sequence[float]) -> str:
-    """From white through light to dark blue, evenly in the logarithm; grey for what is not finite."""
+    """From light to dark blue, evenly in the logarithm; none for zero, grey for what is not finite."""
     if not np.isfinite(value):
         return "#888888"
     if value == 0 or not least:
-        return "#ffffff"
+        return "none"
     low, high = map(log10, _ends(least))
     depth = min(1.0, max(0.0, (log10(abs(value)) - low) / (high - low)))
     light, dark = (222, 235, 247), (8, 48, 107)

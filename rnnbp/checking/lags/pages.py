@@ -6,6 +6,8 @@ from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rnnbp.checking.drawing import heatmap
 from rnnbp.checking.drawing.pictures import picture
 from rnnbp.checking.report import finite
@@ -72,9 +74,10 @@ def html(table: LagTable) -> str:
         values = ", ".join(f"{side} {norms[t, s]:.3g}" for side, norms in sides.items())
         return f"t = {table.rows[t]}, s = {table.columns[s]}: {values}, error {table.errors[t, s]:.1e}"
 
+    both = np.stack(list(sides.values()))
     notes = [[note(t, s) for s in range(len(table.columns))] for t in range(len(table.rows))]
     maps = [
-        picture(norms, table.rows, table.columns, table.wrong, axes=axes(table), title=side, notes=notes)
+        picture(norms, table.rows, table.columns, table.wrong, axes=axes(table), title=side, notes=notes, scale=both)
         for side, norms in sides.items()
     ]
     below = escape(verdict(table)).replace("\n", "<br>")
