@@ -34,6 +34,7 @@ FAULTS = {
     "read-only-inputs": "writes to the cotangent",
     "non-contiguous-inputs": "reads the memory as it lies",
     "shapes-dtypes-devices": "shape lost",
+    "finite-from-the-initial-state": "0 / 0 at zero",
     "forward-repeatable": "noise of its own",
     "fast-path-equals-loop": "wrong without a mask",
     "run-equals-scan": "another forward without a backward",
@@ -94,6 +95,8 @@ class Misbehaving(rnnbp.Cell):
             dp["b"] = xp.sum(da, axis=0 if fault == "first axis summed" else -2)
             if fault == "dU scaled by 1.001":
                 dp["U"] = 1.001 * dp["U"]
+            if fault == "0 / 0 at zero" and not xp.any(h != 0):
+                dp["b"] = dp["b"] * float("nan")
             if fault == "shape lost":
                 dp["b"] = dp["b"][None, ...]
             return dp, xp.matmul(da, xp.matrix_transpose(p["W"])), (xp.matmul(da, xp.matrix_transpose(p["U"])),)

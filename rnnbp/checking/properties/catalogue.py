@@ -12,6 +12,7 @@ from array_api_compat import device
 from rnnbp.cellbase import Cell
 from rnnbp.checking.metric import compare
 from rnnbp.checking.properties.pullbacks import Pullback, scan_pullback
+from rnnbp.checking.properties.starts import FROM_THE_START, finite_scan
 from rnnbp.checking.properties.trials import Trial, owned, read_only, strided
 from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import Setting
@@ -141,6 +142,7 @@ WITHOUT_COTANGENT = {n: ask for n, ask in OF_BACKWARDS.items() if ask not in (ze
 PROPERTIES: dict[str, Property] = {
     name: _of_scan(ask) for name, ask in {"None means zero": none_is_zero, **OF_BACKWARDS}.items()
 }
+PROPERTIES[FROM_THE_START] = finite_scan
 
 
 def _differ(trial: Trial, found: Gradients, wanted: Gradients) -> str:

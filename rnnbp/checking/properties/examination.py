@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from rnnbp.checking.properties.catalogue import OF_BACKWARDS, PROPERTIES, WITHOUT_COTANGENT
 from rnnbp.checking.properties.pullbacks import Pullback, step_pullback
+from rnnbp.checking.properties.starts import FROM_THE_START, finite_step
 from rnnbp.checking.report import Finding
 from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import Setting
@@ -49,7 +50,9 @@ class Properties(Finding):
 def examine(name: str, problem: Problem, how: Setting) -> Properties:
     """All properties of the scan of a problem's cell, and of its step."""
     of_scan = {n: attempted(partial(ask, problem.cell, problem, how)) for n, ask in PROPERTIES.items()}
-    return Properties(name, {"sequence": of_scan, "step": of_backward(step_pullback(problem), how)})
+    of_step = of_backward(step_pullback(problem), how)
+    of_step[FROM_THE_START] = attempted(partial(finite_step, problem.cell, problem, how))
+    return Properties(name, {"sequence": of_scan, "step": of_step})
 
 
 def of_backward(pullback: Pullback, how: Setting) -> dict[str, str]:
