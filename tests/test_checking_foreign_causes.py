@@ -8,6 +8,8 @@ import pytest
 from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.foreign.causes import clipped, simple_causes
 from rnnbp.checking.foreign.check import check_function
+from rnnbp.checking.foreign.properties import NAMES
+from rnnbp.checking.properties.examination import Properties
 from rnnbp.errors import UserError
 
 RIGHT = np.random.default_rng(0).standard_normal((3, 4, 4))
@@ -117,12 +119,12 @@ def writes_cotangent(v):
 @pytest.mark.parametrize(
     ("fn", "fault"),
     [
-        (lambda v: (v**2, lambda d: 2 * v * d + v), "NOT zero cotangent gives zero (function): dv = v itself"),
-        (lambda v: (v**2, lambda d: 2 * v * d + 1), "NOT zero cotangent gives zero (function): max |dv| = 1"),
+        (lambda v: (v**2, lambda d: 2 * v * d + v), "NOT zero at zero cotangent (function): dv = v itself"),
+        (lambda v: (v**2, lambda d: 2 * v * d + 1), "NOT zero at zero cotangent (function): max |dv| = 1"),
         (lambda v: (v**2, lambda d: 2 * v * d**3), "NOT linear in the cotangent (function): dv differs by"),
-        (accumulates(), "NOT called twice gives the same (function): dv differs by"),
-        (writes_input, "NOT inputs and cotangent untouched (function): v written to"),
-        (writes_cotangent, "NOT inputs and cotangent untouched (function): the cotangent written to"),
+        (accumulates(), "NOT repeatable (function): dv differs by"),
+        (writes_input, "NOT inputs untouched (function): v written to"),
+        (writes_cotangent, "NOT inputs untouched (function): the cotangent written to"),
     ],
 )
 def test_a_missed_property_fails_the_report(fn, fault):
@@ -135,7 +137,22 @@ def test_a_backward_that_can_be_called_once_is_no_fault():
         left = [v]
         return v**2, lambda d: 2 * left.pop() * d
 
-    assert check_function(fn, np.array([1.0, -2.0])).passed
+    report = check_function(fn, np.array([1.0, -2.0]))
+    assert report.passed and set(examined(report)) == {*NAMES} - {"repeatable"}
+    assert set(examined(check_function(lambda v: (v**2, lambda d: 2 * v * d), np.array([1.0, -2.0])))) == {*NAMES}
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.array([0.0, np.nan]), np.array([np.inf, np.nan])])
+def test_a_gradient_that_is_not_finite_fails_and_is_repeatable(wrong):
+    report = check_function(lambda v: (v**2, lambda d: 2 * v * d + wrong), np.array([1.0, -2.0]))
+    assert [c.tensor for c in report.failures] == ["v"]
+    assert examined(report)["repeatable"] == "" == examined(report)["linear in the cotangent"]
+
+
+def examined(report):
+    """Each property asked for, with how it is missed."""
+    (found,) = (f for f in report.findings if isinstance(f, Properties))
+    return found.missed["function"]
 
 
 # ---- bad input ----------------------------------------------------------------------------------------------------

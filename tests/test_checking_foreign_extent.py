@@ -35,6 +35,8 @@ def test_large_inputs_are_checked_along_directions_with_their_seeds_said(method)
     report = check_function(layer(), LARGE, method=method, seed=7, directions=4)
     assert report.passed and {c.tensor: c.directions for c in report.checks} == {"x": 4, "W": 4, "b": 0}
     assert "4 random directions of ±1 (seeds 7, 8, 9, 10)" in remarks(report)
+    assert {c.tensor: c.seeds for c in report.checks} == {"x": (7, 8, 9, 10), "W": (7, 8, 9, 10), "b": ()}
+    assert "exhaustive and directional (seeds 7, 8, 9, 10)" in report.title
     assert report.worst.error <= (1e-14 if method == "complex-step" else 1e-9)
 
 

@@ -78,8 +78,8 @@ def test_the_faults_of_thinc_are_found_and_named():
     assert len(portable.failures) == len(cython.failures) == 5
     assert named(portable) == dict.fromkeys(("X", "Wx", "bx", "Wh", "bh"), "all-zero")
     assert named(cython) == {"X": "first-step-skipped", "bh": "all-zero"}
-    assert "dWx = Wx itself" in missed(cython)["zero cotangent gives zero"]
-    assert "dWh = Wh itself" in missed(cython)["zero cotangent gives zero"]
+    assert "dWx = Wx itself" in missed(cython)["zero at zero cotangent"]
+    assert "dWh = Wh itself" in missed(cython)["zero at zero cotangent"]
     for report in (portable, cython):
-        assert missed(report)["inputs and cotangent untouched"] == "the cotangent written to"
+        assert missed(report)["inputs untouched"] == "the cotangent written to"
         assert max(c.tolerance for c in report.checks) < 1e-2

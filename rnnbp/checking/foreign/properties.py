@@ -11,17 +11,14 @@ from rnnbp.checking.foreign.cotangents import Cotangents
 from rnnbp.checking.foreign.slopes import Slopes
 from rnnbp.checking.foreign.structures import Values, host
 from rnnbp.checking.metric import compare
+from rnnbp.checking.properties.catalogue import OF_BACKWARDS, linear, repeatable, untouched, zero_at_zero
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 Gradients = Mapping[str, HostArray]
 LARGE = 1e6  # a cotangent at which whatever clips does so
-NAMES = (
-    "zero cotangent gives zero",
-    "called twice gives the same",
-    "linear in the cotangent",
-    "inputs and cotangent untouched",
-)
+_CALLED = {ask: name for name, ask in OF_BACKWARDS.items()}
+NAMES = tuple(_CALLED[ask] for ask in (zero_at_zero, repeatable, linear, untouched))
 
 
 def on_host(pulled: Pulled, cotangents: Values) -> dict[str, HostArray]:
@@ -33,8 +30,9 @@ def on_host(pulled: Pulled, cotangents: Values) -> dict[str, HostArray]:
 def properties(foreign: Foreign, drawn: Cotangents, gradients: Gradients, slopes: Slopes) -> dict[str, str]:
     """How each of `NAMES` is missed, empty where it holds; only the second and the last need no cotangent.
 
-    Each answer is from a forward of its own, for many a backward can be called only once. A backward whose gradient
-    stops growing with the cotangent clips, and is refused with a UserError.
+    Each answer is from a forward of its own, for many a backward can be called only once; of such a one it is not asked
+    whether it repeats itself. A backward whose gradient stops growing with the cotangent clips, and is refused with a
+    UserError.
     """
     cotangents, other = drawn.whole, drawn.other
     tolerances = {name: slopes.limit("complex-step", foreign.inputs.dtypes[name]) for name in gradients}
@@ -48,16 +46,19 @@ def properties(foreign: Foreign, drawn: Cotangents, gradients: Gradients, slopes
     def differ(found: Gradients, wanted: Gradients) -> str:
         return _difference(found, wanted, tolerances)
 
-    answers: dict[str, Callable[[], str]] = {NAMES[1]: lambda: _twice(foreign, cotangents, differ)}
+    answers: dict[str, Callable[[], str]] = {}
     pulled = foreign.pulled()
     if pulled.takes_cotangent:
         at_zero = fresh(scaled(0.0))
         refuse_clipping(gradients, fresh(scaled(LARGE)), at_zero)
         combined = tuple((2 * c - 3 * o).astype(c.dtype) for c, o in zip(cotangents, other, strict=True))
         parts = fresh(other)
-        wanted = {name: 2 * g - 3 * parts[name] for name, g in gradients.items() if name in parts}
+        with np.errstate(invalid="ignore"):  # of two infinite ones
+            wanted = {name: 2 * g - 3 * parts[name] for name, g in gradients.items() if name in parts}
         answers[NAMES[0]] = lambda: _at_zero(at_zero, foreign.inputs.point)
         answers[NAMES[2]] = lambda: differ(fresh(combined), wanted)
+    if (pair := _twice(foreign, cotangents)) is not None:
+        answers[NAMES[1]] = lambda: differ(*pair)
     on_host(pulled, cotangents)
     answers[NAMES[3]] = lambda: ", ".join(pulled.written()) and f"{', '.join(pulled.written())} written to"
     return {name: answers[name]() for name in NAMES if name in answers}
@@ -69,7 +70,8 @@ def refuse_clipping(gradients: Gradients, large: Gradients, at_zero: Gradients) 
     def size(found: Gradients) -> float:
         return float(np.sqrt(sum(np.sum((found[name] - at_zero.get(name, 0.0)) ** 2) for name in found)))
 
-    before, after = size(gradients), size(large)
+    with np.errstate(invalid="ignore"):  # what is not finite is refused by no size
+        before, after = size(gradients), size(large)
     if before > 0 and after <= 0.5 * LARGE * before:
         raise UserError(
             f"clipped or normalised gradients hide faults: a cotangent {LARGE:.0e} times as large makes the gradient "
@@ -86,14 +88,14 @@ def _at_zero(found: Gradients, point: Gradients) -> str:
     return ", ".join(words)
 
 
-def _twice(foreign: Foreign, cotangents: Values, differ: Callable[[Gradients, Gradients], str]) -> str:
+def _twice(foreign: Foreign, cotangents: Values) -> tuple[Gradients, Gradients] | None:
+    """The gradients of the second call and of the first; None of a backward that can be called only once."""
     pulled = foreign.pulled()
     first = on_host(pulled, cotangents)
     try:
-        second = on_host(pulled, cotangents)
-    except Exception:  # a backward that gives its memory back at the first call, as torch's does
-        second = on_host(foreign.pulled(), cotangents)
-    return differ(second, first)
+        return on_host(pulled, cotangents), first
+    except Exception:  # it gives its memory back at the first call, as torch's does
+        return None
 
 
 def _difference(found: Gradients, wanted: Gradients, tolerances: Mapping[str, float]) -> str:
@@ -103,6 +105,12 @@ def _difference(found: Gradients, wanted: Gradients, tolerances: Mapping[str, fl
         a, b = found.get(name), wanted.get(name)
         if a is None or b is None or a.shape != b.shape:
             words.append(f"d{name} is missing or has another shape")
-        elif not (error := compare(a, b).error) <= limit:
+        elif not (error := compare(*_finite(a, b)).error) <= limit:
             words.append(f"d{name} differs by {error:.1e}")
     return ", ".join(words)
+
+
+def _finite(a: HostArray, b: HostArray) -> tuple[HostArray, HostArray]:
+    """Both without what is finite in neither: that fails as a gradient, and says nothing of linearity."""
+    known = np.isfinite(a) | np.isfinite(b)
+    return np.where(known, a, 0.0), np.where(known, b, 0.0)

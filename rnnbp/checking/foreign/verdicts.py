@@ -25,7 +25,7 @@ class Judged(NamedTuple):
     verdicts: tuple[Verdict, ...]
     numeric: HostArray | None  # of the first loss, where every entry was taken
     shape: tuple[int, ...]
-    directions: int = 0
+    seeds: tuple[int, ...] = ()  # of the directions that stand for its entries; none where every entry was taken
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Judge:
         for a, n, off in zip(analytic, numeric, rounding, strict=True):
             along = np.array([np.sum(a * ray[name]) for ray in rays])
             verdicts.append(sampled(a, along, n, off, places))
-        return Judged(method, "", tuple(verdicts), None, analytic.shape[1:], len(rays))
+        return Judged(method, "", tuple(verdicts), None, analytic.shape[1:], self.seeds)
 
     def _ray(self, name: str, seed: int) -> dict[str, HostArray]:
         return {name: signs(seed, name, self.slopes.point[name].shape).astype(np.float64)}

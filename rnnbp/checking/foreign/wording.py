@@ -35,7 +35,8 @@ def checks_of(
     for name, found in judged.items():
         first, limit = found.verdicts[0], slopes.limit(found.method, inputs.dtypes[name])
         numbers = {"error": first.error, "tolerance": max(limit, first.rounding)} | first.measured
-        checks[name] = check(name, shape=found.shape, method=found.method, directions=found.directions, **numbers)
+        words = {"shape": found.shape, "method": found.method, "directions": len(found.seeds), "seeds": found.seeds}
+        checks[name] = check(name, **words, **numbers)
     for name, why in claims.misfits.items():
         limit = tolerance(method, inputs.dtypes[name]).value
         numbers = {"error": nan, "norm_error": nan, "max_error": nan, "tolerance": limit}
@@ -87,7 +88,7 @@ def remarks(
             doubts.setdefault(found.doubt, []).append(name)
     for doubt, names in doubts.items():
         yield f"five-point differences in place of complex steps for {', '.join(names)}: {doubt}"
-    if any(found.directions for found in judged.values()):
+    if any(found.seeds for found in judged.values()):
         drawn = ", ".join(map(str, seeds))
         yield f"large: of each tensor {len(seeds)} random directions of ±1 (seeds {drawn}) and some entries, not all"
     rounding = {name: judged[name].verdicts[0].rounding for name in checks}
