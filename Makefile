@@ -27,7 +27,7 @@ demo: $(VENV)/.installed-plot
 	@echo "The learning curve is $(RUN)/curve.png; train on from there with: $(BIN)/rnnbp train --resume $(RUN) --steps 4000"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -64,6 +64,15 @@ def quoted(name: str) -> str:
     return "\n".join(lines[first : rest[0] if rest else None])
 
 
+def scale() -> str:
+    """What was measured of large models, in its own words."""
+    text = (RESULTS / "gradcheck_scale.md").read_text(encoding="utf-8")
+    return (
+        text.partition("## Scale")[2].partition("## ")[0].strip()
+        + "\n[Measured](../benchmarks/results/gradcheck_scale.md)."
+    )
+
+
 def schema() -> str:
     """One report as JSON, its lists cut to one entry."""
     plain = rnnbp.gradcheck(specimen("rnn", "sign:U")).to_json()
@@ -76,7 +85,7 @@ def schema() -> str:
 PIECES: dict[str, Callable[[], str]] = {
     "cell": lambda: command("gradcheck rnn --backend torch"),
     "agreement": lambda: quoted("agreement.md"),
-    "scale": lambda: quoted("gradcheck_scale.md"),
+    "scale": scale,
     "lags": lambda: command(
         "gradcheck rnn --lags", lambda text: after("dL_t/dU_s")(text).partition("dL_t/db_s")[0].strip()
     ),

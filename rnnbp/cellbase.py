@@ -204,6 +204,7 @@ class PointwiseCell(Cell):
 
     def join(self, xp: Namespace, da: Cotangents, like: Array) -> tuple[Array, Array]:
         """The transpose of `preactivations`: the errors of the input part and of the recurrent part, (..., B, GH)."""
+        self._require("da, one per pre-activation", da, len(self.gates) + len(self.split))
         parts = iter([xp.zeros_like(like) if d is None else d for d in da])
         of_x: list[Array] = []
         of_h: list[Array] = []
@@ -223,6 +224,7 @@ class PointwiseCell(Cell):
 
     def carry(self, xp: Namespace, ut: Array, dah: Array, ds: Cotangents, like: State) -> State:
         """The error of the previous state: what `pointwise` sent there, plus dah times `feedback`."""
+        self._require("ds, one per state", ds, len(self.states))
         error = {n: xp.zeros_like(z) if d is None else d for n, d, z in zip(self.states, ds, like, strict=True)}
         if ut is None:
             return tuple(error.values())
@@ -234,6 +236,12 @@ class PointwiseCell(Cell):
             error[name] = error[name] + dh[..., at : at + width]
             at += width
         return tuple(error.values())
+
+    def _require(self, what: str, errors: Cotangents, count: int) -> None:
+        """What `pointwise` returned must have the right length."""
+        if not isinstance(errors, (tuple, list)) or len(errors) != count:
+            got = f"{len(errors)}" if isinstance(errors, (tuple, list)) else f"a {type(errors).__name__}"
+            raise UserError(f"the backward of {type(self).__name__} must return {count} errors in {what}; got {got}")
 
     @property
     def _uncut(self) -> list[int]:

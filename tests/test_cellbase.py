@@ -197,3 +197,24 @@ def test_detach_inside_pointwise_stops_one_path_only():
         return total + np.sum(h * q.ds_T[0], axis=(-2, -1))
 
     assert relative_error(found["s0.h"], complex_step(NUMPY, open_loss, q.s0[0])) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("da", "ds", "said"),
+    [
+        (lambda d: (d,), (None,), "3 errors in da, one per pre-activation; got 1"),
+        (lambda d: d, (None,), "3 errors in da, one per pre-activation; got a ndarray"),
+        (lambda d: (d, d, d), (), "1 errors in ds, one per state; got 0"),
+    ],
+)
+def test_a_backward_of_the_wrong_length_is_one_line(da, ds, said):
+    class Short(rnnbp.PointwiseCell):
+        gates = ("f", "n")
+        split = ("n",)
+
+        def pointwise(self, xp, a, s, p, e):
+            del s, p, e
+            return (xp.tanh(a[0]),), lambda ds1: (da(ds1[0]), ds, {})
+
+    with pytest.raises(rnnbp.UserError, match=f"the backward of Short must return {said}"):
+        rnnbp.gradcheck(Short(3, 4))

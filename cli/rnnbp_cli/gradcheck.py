@@ -71,9 +71,7 @@ def gradcheck(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(
-            help="What a truncated backward is held to: claim, or full (the gradient without truncation) [default: claim]"
-        ),
+        typer.Option(help="What a truncated backward is held to: claim, or full: the whole gradient [default: claim]"),
     ] = None,
     lags: Annotated[bool, typer.Option("--lags", help="Show dL_t/dW_s for every step t and s.")] = False,
     time_steps: Annotated[int | None, typer.Option(help="Steps T [default: 5, or the task's]")] = None,
@@ -193,10 +191,8 @@ def show_procedures(words: dict[str, Any], backend: Any, seed: int, progress: An
 
 def write_page(path: Path, found: Any) -> None:
     """The report as a page, written whole or not at all."""
-    from rnnbp.checking.page import page
-
     with NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as beside:
-        beside.write(page(found))
+        beside.write(found.to_html())
     Path(beside.name).replace(path)
     path.chmod(0o644)
     say(f"report {path}")

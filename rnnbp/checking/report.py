@@ -192,6 +192,12 @@ class Report:
         found = "".join(finding.to_html() for finding in self.findings)
         return f"<p>{escape(self.title)}</p><table><tr>{head}</tr>{rows}</table>{found}<p>{below}</p>"
 
+    def to_html(self) -> str:
+        """A whole page, that needs nothing else."""
+        from rnnbp.checking.page import page  # which shows reports
+
+        return page(self)
+
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes: passed, worst, seed, task, checks, and the findings by kind."""
         worst = self.worst.to_json() if self.worst else None
