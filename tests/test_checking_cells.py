@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -234,3 +235,10 @@ def test_many_cells_in_one_report():
     assert report.passed and report.seed == 4 and {check.cell for check in report.checks} == {"lstm", "gru"}
     with pytest.raises(UserError, match="unknown cell"):
         check_cells(["lstm", "nope"])
+    with pytest.raises(UserError, match="takes the names of cells; got none"):
+        check_cells(iter(()))
+
+
+def test_integers_of_any_kind_are_counts():
+    report = rnnbp.gradcheck("rnn", time_steps=np.int64(4), batch=np.int32(2), seed=np.uint8(3), properties=False)
+    assert report.passed and json.loads(json.dumps(report.to_json()))["seed"] == 3

@@ -201,4 +201,7 @@ def test_wrong_words_and_numbers_are_refused():
         assert "directions must be an integer of at least 3" in line
     contradiction = refusal(lambda: rnnbp.gradcheck("rnn", method="directional", extent="exhaustive"))
     assert "got extent exhaustive" in contradiction
+    for call in (lambda **w: rnnbp.gradcheck("rnn", **w), lambda **w: rnnbp.gradcheck(np.tanh, 1.0, **w)):
+        line = refusal(lambda call=call: call(extent="exhaustive", directions=5))
+        assert "every entry and no directions; got 5" in line
     assert "takes a Model" in refusal(lambda: check_model("lstm", np.zeros((2, 1, 1)), np.zeros((2, 1, 1))))

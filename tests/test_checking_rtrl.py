@@ -96,5 +96,5 @@ def test_what_it_cannot_check_is_refused():
     said = refusal(lambda: rnnbp.gradcheck("lstm", memory=10_000, **ONLY))
     assert "for this problem and may take 0.00954: make the sizes smaller" in said
     said = refusal(lambda: check_task("adding", "lstm", method="rtrl", levels=("model",)))
-    assert said == "method rtrl runs one cell over a sequence; lstm is a model"
+    assert said == "method rtrl runs one cell over a sequence; got level model of lstm: use another"
     assert "would compare level step with itself" in refusal(lambda: rnnbp.gradcheck("lstm", levels=("step",), **ONLY))

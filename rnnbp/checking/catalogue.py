@@ -41,8 +41,10 @@ def check_cells(
     go on.
     """
     how = setting(**{word: options.get(word, default) for word, default in DEFAULTS.items()})
-    reports = []
-    for spec in specs:
+    reports, names = [], list(specs)
+    if not names:
+        raise UserError("check_cells takes the names of cells; got none: give one, or all_specs()")
+    for spec in names:
         try:
             if task is None:
                 reports.append(check_gradients(spec, seed=seed, **options))

@@ -205,7 +205,7 @@ class Report:
         found: dict[str, list[Any]] = {}
         for finding in self.findings:
             found.setdefault(finding.kind, []).append(finding.to_json())
-        whole = {"passed": self.passed, "worst": worst, "seed": self.seed, "task": self.task, "checks": checks}
+        whole = {"passed": self.passed, "worst": worst, "seed": int(self.seed), "task": self.task, "checks": checks}
         return whole | {"findings": found}
 
 

@@ -15,7 +15,7 @@ from array_api_compat import device
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
 from rnnbp.checking.methods.complexsteps import ImaginaryPartLost
-from rnnbp.checking.methods.directions import DIRECTIONS, EXHAUSTIVE_UP_TO, sampled
+from rnnbp.checking.methods.directions import DIRECTIONS, EXTENTS, every_entry, sampled
 from rnnbp.checking.methods.numeric import MEMORY, Asked, NumericMethod
 from rnnbp.checking.methods.registry import METHODS, numeric_method
 from rnnbp.checking.methods.tolerances import tolerance
@@ -25,7 +25,6 @@ from rnnbp.checking.subjects.subject import Subject
 from rnnbp.errors import UserError, unknown
 from rnnbp.numerics import Array, HostArray
 
-EXTENTS = ("auto", "exhaustive", "directional")
 Progress: TypeAlias = Callable[[str, int, int], None]  # subject, entries done, entries in all
 
 
@@ -49,9 +48,9 @@ class Setting:
 
     def directional(self, subject: Subject) -> bool:
         """Whether random directions stand for the entries of this subject."""
-        scalars = sum(value.size for value in subject.tensors.values())
-        saves = scalars > EXHAUSTIVE_UP_TO and not numeric_method(self.method).whole
-        return self.extent == "directional" or (self.extent == "auto" and saves)
+        if numeric_method(self.method).whole:
+            return self.extent == "directional"
+        return not every_entry(self.extent, sum(value.size for value in subject.tensors.values()))
 
 
 def setting(
@@ -67,8 +66,7 @@ def setting(
 
     Method "directional" is short for tangents along random directions: method "tangent", extent "directional".
     """
-    if extent not in EXTENTS:
-        raise unknown("extent", extent, EXTENTS)
+    check_extent(extent, directions, seed)
     if method == "directional":
         if extent == "exhaustive":
             raise UserError(
@@ -77,14 +75,24 @@ def setting(
         method, extent = "tangent", "directional"
     if method in METHODS and not METHODS[method].numeric and extent != "auto":
         raise UserError(f"method {method} has an extent of its own; got {extent}: leave it out")
-    check_counts(DIRECTIONS, directions=directions)
-    check_counts(0, seed=seed)
     if method not in METHODS:
         raise unknown("method", method, [*METHODS, "directional"])
     limit = tolerance(method, dtype).value
     chosen = backend if isinstance(backend, Backend) else find_backend(backend)
     chosen.require_dtype(dtype)
     return Setting(chosen, dtype, method, truncation, limit, extent, tuple(range(seed, seed + directions)))
+
+
+def check_extent(extent: str, directions: int, seed: int) -> None:
+    """Whether these words go together; a UserError if not."""
+    if extent not in EXTENTS:
+        raise unknown("extent", extent, EXTENTS)
+    check_counts(DIRECTIONS, directions=directions)
+    check_counts(0, seed=seed)
+    if extent == "exhaustive" and directions != DIRECTIONS:
+        raise UserError(
+            f"extent exhaustive takes every entry and no directions; got {directions}: leave one of them out"
+        )
 
 
 def check_counts(least: int = 1, **counts: int | None) -> None:

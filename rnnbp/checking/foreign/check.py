@@ -19,10 +19,10 @@ from rnnbp.checking.foreign.slopes import STENCILS
 from rnnbp.checking.foreign.stepping import by_steps, work_of
 from rnnbp.checking.foreign.verdicts import Judge, Judged
 from rnnbp.checking.foreign.wording import by_time, checks_of, remarks
-from rnnbp.checking.methods.directions import DIRECTIONS, EXHAUSTIVE_UP_TO
+from rnnbp.checking.methods.directions import DIRECTIONS, every_entry
 from rnnbp.checking.properties.examination import Properties
 from rnnbp.checking.report import Check, Finding, Report
-from rnnbp.checking.verdicts import EXTENTS, Progress, check_counts
+from rnnbp.checking.verdicts import Progress, check_extent
 from rnnbp.errors import UserError, unknown
 
 METHODS = ("complex-step", *STENCILS)
@@ -86,11 +86,10 @@ def check_function(
     loop = None if step is None else Loop(foreign, step, s0, axis).slopes(cotangents.whole[0], slopes, seed)
 
     called = name or getattr(fn, "__name__", type(fn).__name__).replace("<lambda>", "fn")
-    every = extent == "exhaustive" or (extent == "auto" and claims.scalars <= EXHAUSTIVE_UP_TO)
     work = claims.scalars + (0 if loop is None else work_of(claims.gradients, seed))
     judge = Judge(slopes, method, tuple(range(seed, seed + directions)), _counter(called, work, progress))
     limits = {n: slopes.limit(method, taken.dtypes[n]) for n in claims.gradients}
-    judged = {n: judge.judge(n, g, limits[n], every) for n, g in claims.gradients.items()}
+    judged = {n: judge.judge(n, g, limits[n], every_entry(extent, claims.scalars)) for n, g in claims.gradients.items()}
 
     checks, misfits = checks_of(called, home.name, method, claims, taken, slopes, judged)
     named = _named(claims, judged, checks)  # refuses gradients that were clipped
@@ -106,10 +105,7 @@ def _require(fn: object, method: str, extent: str, directions: int, seed: int, s
         raise UserError(f"fn must be a function; got {fn!r}")
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    if extent not in EXTENTS:
-        raise unknown("extent", extent, EXTENTS)
-    check_counts(0, seed=seed)
-    check_counts(DIRECTIONS, directions=directions)
+    check_extent(extent, directions, seed)
     if step is None and s0 is not None:
         raise UserError("s0 is the first state of a loop of steps; got no step: give step=, or leave s0 out")
     if step is not None and not callable(step):

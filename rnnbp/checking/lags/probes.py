@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnbp.checking.methods.directions import EXHAUSTIVE_UP_TO, cut, signs
+from rnnbp.checking.methods.directions import cut, every_entry, signs
 from rnnbp.numerics import HostArray
 
 
@@ -50,7 +50,7 @@ def probes(name: str, shape: tuple[int, ...], gates: Sequence[str], seeds: Seque
     """What suits a tensor whose last axis holds the gates side by side; `extent` as in `rnnbp.gradcheck`."""
     names, size = tuple(gates) if len(gates) > 1 else ("",), int(np.prod(shape))
     parts = cut(np.arange(size).reshape(shape), len(names))  # the entries of each gate
-    if extent == "exhaustive" or (extent == "auto" and size <= EXHAUSTIVE_UP_TO):
+    if every_entry(extent, size):
         groups = {name: part.reshape(-1) for name, part in zip(names, parts, strict=True)}
         return Probes(shape, {"": np.arange(size), **({} if names == ("",) else groups)})
     drawn = np.zeros((len(names) * len(seeds), size), dtype=np.int8)

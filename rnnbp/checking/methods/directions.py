@@ -24,7 +24,13 @@ from rnnbp.numerics import HostArray
 EXHAUSTIVE_UP_TO = 2000  # scalars in a subject: every entry then takes a second at most; beyond, time grows with them
 DIRECTIONS = 3  # the fewest per gate block: of errors in two entries of one size, one direction misses half
 STRATA = 2  # single entries per gate block
+EXTENTS = ("auto", "exhaustive", "directional")
 PARTS = 8  # into which a search cuts what is left
+
+
+def every_entry(extent: str, scalars: int) -> bool:
+    """Whether so many scalars are checked entry by entry, and not along directions."""
+    return extent == "exhaustive" or (extent == "auto" and scalars <= EXHAUSTIVE_UP_TO)
 
 
 def sampled(

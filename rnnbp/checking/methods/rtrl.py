@@ -68,8 +68,9 @@ class RTRL(Whole):
     skips = ("step",)
 
     def unsuited(self, subject: Subject) -> str:
-        known = subject.problem is not None
-        return "" if known else f"method rtrl runs one cell over a sequence; {subject.name} is a {subject.level}"
+        if subject.problem is not None:
+            return ""
+        return f"method rtrl runs one cell over a sequence; got level {subject.level} of {subject.name}: use another"
 
     def gradients(self, asked: Asked) -> dict[str, HostArray]:
         subject = asked.subject
