@@ -195,20 +195,6 @@ def test_large_tensors_are_measured_along_directions():
     assert {name: table.where for name, table in forced.items() if not table.passed} == {"U": LATER}
 
 
-class Absolute(rnnbp.PointwiseCell):
-    gates = ("h",)
-
-    def pointwise(self, xp, a, s, p, e):
-        del s, p, e
-        return (abs(a[0]),), lambda ds: ((ds[0] * xp.sign(a[0]),), (None,), {})
-
-
-def test_a_forward_that_is_not_complex_goes_by_differences_where_tangents_were_asked_for():
-    found = tables(Absolute(3, 4), method="tangent", padded=False)
-    assert {table.method for table in found.values()} == {"five-point"} and all(t.passed for t in found.values())
-    assert "stays complex" in refusal(lambda: tables(Absolute(3, 4), padded=False))
-
-
 def test_what_is_no_gradient_has_no_table_and_what_is_not_finite_is_wrong():
     assert "b" not in tables(LoopedLSTM(3, 4, "shape lost"))
     assert places(ToyLSTM(3, 4, "nan")) == {"b": "everywhere"}

@@ -96,7 +96,7 @@ def check_gradients(
     if case.windows != full(time_steps):
         findings.append(truncation_finding(case.subject(problem), case.subject(problem, whole=True), how, against))
     seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
-    findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory)
+    findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory, progress=progress)
     if diagnosis and against == "claim":
         findings += explain(case.subject(seen), seen, case.windows, how, checks)
     return Report(tuple(checks), seed, findings=tuple(findings))

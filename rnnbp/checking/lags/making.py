@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +13,15 @@ from rnnbp.checking.lags.analytic import Blocks, analytic_blocks
 from rnnbp.checking.lags.numeric import numeric_blocks, role, used
 from rnnbp.checking.lags.numeric import tensors as tensors_of
 from rnnbp.checking.lags.probes import Probes, probes
-from rnnbp.checking.lags.slopes import STENCILS, NotComplexError
+from rnnbp.checking.lags.slopes import STENCILS
 from rnnbp.checking.lags.table import LagTable
+from rnnbp.checking.lags.tangents import tangent_blocks
 from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.methods.tangents import Tangents
 from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.report import Check
 from rnnbp.checking.subjects.problems import Problem
-from rnnbp.checking.verdicts import Setting
+from rnnbp.checking.verdicts import Progress, Setting
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window, full, parse
 
@@ -37,14 +41,15 @@ def lag_tables(
     windows: Sequence[Window] | None = None,
     against: str = "claim",
     memory: int = MEMORY,
+    progress: Progress | None = None,
 ) -> tuple[LagTable, ...]:
     """The table of every tensor, or of those named, for a cell on a problem, the cell being called `name`.
 
     windows: default those of `how.truncation`; with `against` "full" the numeric side has none, so that the blocks that
     truncation throws away are the wrong ones. A tensor of more than 2000 entries (or where `how.extent` says so) is
     measured along random ±1 directions of each gate, one for each of `how.seeds`. A tensor whose gradient is missing or
-    of another shape has no table. Difference methods are used as such; every other method means complex steps, and
-    tangents five-point differences where the forward does not stay complex.
+    of another shape has no table. Difference methods and tangents are used as such, every other method means complex
+    steps. progress: is called with the name and how many of how many tables are done.
     """
     parts = parse(how.truncation, len(problem.xs)) if windows is None else list(windows)
     chosen: dict[str, Probes] = {}
@@ -52,7 +57,12 @@ def lag_tables(
         chosen[tensor] = _probes(problem, tensor, how)
     found = analytic_blocks(problem, parts, how, chosen)
     held = full(len(problem.xs)) if check_against(against) == "full" else parts
-    return tuple(_table(name, problem, held, how, tensor, chosen[tensor], found[tensor], memory) for tensor in found)
+    tables: list[LagTable] = []
+    for tensor, side in found.items():
+        tables.append(_table(name, problem, held, how, tensor, chosen[tensor], side, memory))
+        if progress is not None:
+            progress(f"{name}: lags", len(tables), len(found))
+    return tuple(tables)
 
 
 def _probes(problem: Problem, tensor: str, how: Setting) -> Probes:
@@ -70,36 +80,31 @@ def _table(
     side: Blocks,
     memory: int,
 ) -> LagTable:
-    def numeric(method: str) -> HostArray:
-        return numeric_blocks(
-            problem, how.backend, tensor, windows=windows, method=method, probes=probed, memory=memory
-        )
-
-    method = how.method if how.method in STENCILS else "complex-step"
-    try:
-        blocks = numeric(method)
-    except NotComplexError:
-        if how.method != "tangent":
-            raise
-        method = "five-point"
-        blocks = numeric(method)
+    method = how.method if how.method in (*STENCILS, Tangents.name) else "complex-step"
+    if method == Tangents.name:
+        blocks = tangent_blocks(problem, how.backend, tensor, windows=windows, probes=probed, memory=memory)
+    else:
+        words: dict[str, Any] = {"windows": windows, "method": method, "probes": probed, "memory": memory}
+        blocks = numeric_blocks(problem, how.backend, tensor, **words)
     kind, ending = role(problem, tensor), probed.ending
     gradient = side.gradient.reshape((*side.gradient.shape[:1], *ending) if kind == "inputs" else ending)
     analytic, rounding = side.values.reshape(blocks.shape), _rounding(side, len(problem.xs), how, method)
     limit = tolerance(method, how.dtype).value
     directions = 0 if probed.drawn is None else probed.count
-    words = (limit, method, how.truncation, directions)
-    return LagTable(name, tensor, kind, blocks, analytic, gradient, probed.groups, rounding, *words)
+    said = (limit, method, how.truncation, directions)
+    return LagTable(name, tensor, kind, blocks, analytic, gradient, probed.groups, rounding, *said)
 
 
 def _rounding(side: Blocks, time_steps: int, how: Setting, method: str) -> dict[str, HostArray]:
-    """The differences that rounding makes, for each gate and block."""
+    """The differences that rounding makes, for each gate and block, whose factors may have come of cancellation: the
+    derivative y (1 − y) of a saturated gate is as wrong as 1 is rounded, however small it is. So a block is judged
+    beside the gate's largest.
+    """
     each = ROUNDINGS_PER_STEP * time_steps * float(np.finfo(how.dtype).eps)
-    if method not in STENCILS and how.dtype == "float64":
-        return {group: each * scale for group, scale in side.scales.items()}
-    # the numbers are less exact than a vanishing block is small: it is judged beside the largest of its row
-    each += tolerance(method, how.dtype).value if method in STENCILS else 0.0
-    return {g: np.broadcast_to(each * np.max(s, axis=1, keepdims=True), s.shape) for g, s in side.scales.items()}
+    floors = {g: each * np.max(s, where=np.isfinite(s), initial=0.0) for g, s in side.scales.items()}
+    # a difference is less exact than a vanishing block is small: it is judged beside the largest of its row
+    less = tolerance(method, how.dtype).value if method in STENCILS else 0.0
+    return {g: floors[g] + less * np.max(s, axis=1, keepdims=True) + 0.0 * s for g, s in side.scales.items()}
 
 
 def products(problem: Problem, tensor: str, how: Setting) -> float:
@@ -122,15 +127,19 @@ def lag_findings(
     every: bool | None = None,
     against: str = "claim",
     memory: int = MEMORY,
+    progress: Progress | None = None,
 ) -> tuple[LagTable, ...]:
     """What a gradient check adds: the tables of `every` tensor (True), none (False), or (None) that of the tensor that
     failed worst over the sequence, where it takes about a second at most.
     """
     if every is False:
         return ()
+    # where another method had to take the place of the one asked for, it takes it here, too
+    taken = next((c.method for c in checks if c.level == "sequence" and c.method != how.method), how.method)
+    how = replace(how, method=taken)
     if every:
-        return lag_tables(name, problem, how, against=against, memory=memory)
-    failed = [check for check in checks if check.level == "sequence" and not check.passed and not check.note]
+        return lag_tables(name, problem, how, against=against, memory=memory, progress=progress)
+    failed = [check for check in checks if check.level == "sequence" and not check.passed and not check.misfit]
     if not failed:
         return ()
     worst = max(failed, key=lambda check: check.badness).tensor
