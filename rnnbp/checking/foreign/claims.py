@@ -52,10 +52,13 @@ def claims_of(inputs: Inputs, found: Sequence[Mapping[str, Array | None]]) -> Cl
             hint = ": it looks transposed" if got == shape[::-1] and len(shape) > 1 else ""
             misfits[name] = f"the gradient of {name} has shape {got}, the input {shape}{hint}"
             continue
+        if came := [str(g.dtype) for g in each if g.dtype.kind == "c"]:
+            misfits[name] = f"the gradient of {name} is {came[0]}, the input real: the gradient must be real, too"
+            continue
         gradients[name] = np.stack([g.astype(np.float64) for g in each])
-        given, came = inputs.given[name], found[0][name]
+        given, own = inputs.given[name], found[0][name]
         if str(each[0].dtype) != inputs.dtypes[name]:
             unlike[name] = f"{each[0].dtype}, the input {inputs.dtypes[name]}"
-        elif backend_of(came) is not backend_of(given):
-            unlike[name] = f"of {type(came).__module__}.{type(came).__name__}, the input of {type(given).__module__}"
+        elif backend_of(own) is not backend_of(given):
+            unlike[name] = f"of {type(own).__module__}.{type(own).__name__}, the input of {type(given).__module__}"
     return Claims(gradients, misfits, unlike, missing)

@@ -54,6 +54,8 @@ def _named(fn: Callable[..., Any], inputs: Any, names: Sequence[str] | None) -> 
         return {str(name): value for name, value in inputs.items()}
     several = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
     called = list(_parameters(fn, len(several)) if names is None else names)
+    if not all(isinstance(name, str) for name in called):
+        raise UserError(f"names must be strings, one for each input; got {called}")
     if len(set(called)) != len(several):
         raise UserError(f"names must be one for each of the {len(several)} inputs, all different; got {called}")
     return dict(zip(called, several, strict=True))

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rnnbp.checking.foreign.calls import OWN, Foreign
-from rnnbp.checking.foreign.slopes import Point, Slopes, said
+from rnnbp.checking.foreign.slopes import Point, Slopes, said, typical
 from rnnbp.checking.foreign.structures import Values
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 SAME_VALUE = 1e-2  # a value in float32 and in double precision, at the same numbers, are closer
+SPACING = 1e-6  # of the points that show rounding, of an entry's size: there a smooth function's differences are 1e-20
+CLOSER = 4  # times, each by 32, until differences are those of rounding alone
+FALL = 5.0  # those of a kink fall by more, those of rounding by less
 
 
 def slopes_of(foreign: Foreign, cotangents: Sequence[Values], seed: int) -> Slopes:
@@ -23,6 +26,8 @@ def slopes_of(foreign: Foreign, cotangents: Sequence[Values], seed: int) -> Slop
         if [v.shape for v in values] != [c.shape for c in cotangents[0]]:
             got = ", ".join(str(v.shape) for v in values)
             raise UserError(f"fn must return values of the same shapes every time; at other numbers it gave {got}")
+        if any(v.dtype == np.complex64 for v in values):
+            raise UserError("the value came back as complex64: single precision")
         return np.array([sum(np.sum(v * c) for v, c in zip(values, cs, strict=True)) for cs in cotangents])
 
     why = _why_not_double(foreign)
@@ -57,16 +62,38 @@ def _why_not_double(foreign: Foreign) -> str:
 def _noise(losses: Callable[[Point, str], HostArray], point: Point, dtype: str, seed: int) -> HostArray:
     """The standard deviation of rounding in each loss, from fourth differences (Moré & Wild 2011, ECnoise).
 
-    Nine points, 1e-6 apart in about a hundred entries: a smooth function's fourth differences are 1e-20 there, so what
-    is seen is rounding, of float32 too. The median over three lines, so that a kink on one of them does not count.
+    Rounding leaves differences as large when the points come closer; of a kink they fall with the spacing, of a steep
+    function with its fourth power. So the points come closer until they fall no more.
     """
-    found = []
+    spacing = SPACING
+    found, falls = _fourth(losses, point, dtype, seed, spacing)[0], np.array(True)
+    for _ in range(CLOSER):
+        spacing /= 32
+        finer, moves = _fourth(losses, point, dtype, seed, spacing)
+        falls = falls & moves & (finer < found / FALL)
+        if not falls.any():
+            break
+        found = np.where(falls, finer, found)
+    return np.where(falls, 0.0, found)  # what falls to the last is no rounding
+
+
+def _fourth(
+    losses: Callable[[Point, str], HostArray], point: Point, dtype: str, seed: int, spacing: float
+) -> tuple[HostArray, HostArray]:
+    """What fourth differences take for noise, the median over three lines; whether the losses change there at all.
+
+    About a hundred entries move, by `spacing` of their own size: 1e-6 is several roundings of float32.
+    """
+    found, moves = [], []
+    sizes = {n: np.maximum(np.abs(value), typical(value)) for n, value in point.items()}
     moved = min(1.0, 100 / sum(value.size for value in point.values()))
     for k in range(3):
         rng, odds = np.random.default_rng([seed, k]), [moved / 2, 1 - moved, moved / 2]
-        direction = {n: rng.choice([-1.0, 0.0, 1.0], size=value.shape, p=odds) for n, value in point.items()}
-        rows = [losses({n: point[n] + 1e-6 * t * d for n, d in direction.items()}, dtype) for t in range(-4, 5)]
-        fourth = np.diff(np.array(rows), n=4, axis=0)
-        found.append(np.sqrt(np.mean(fourth**2, axis=0) / 70))  # 70 = 8! / 4!²: the variance's factor
+        direction = {n: sizes[n] * rng.choice([-1.0, 0.0, 1.0], size=value.shape, p=odds) for n, value in point.items()}
+        rows = np.array(
+            [losses({n: point[n] + spacing * t * d for n, d in direction.items()}, dtype) for t in range(-8, 9)]
+        )
+        found.append(np.sqrt(np.mean(np.diff(rows, n=4, axis=0) ** 2, axis=0) / 70))  # 70 = 8! / 4!²
+        moves.append(np.ptp(rows, axis=0) > 0)
     noise: HostArray = np.median(found, axis=0)
-    return noise
+    return noise, np.any(moves, axis=0)

@@ -24,7 +24,8 @@ NAMES = tuple(_CALLED[ask] for ask in (zero_at_zero, repeatable, linear, untouch
 def on_host(pulled: Pulled, cotangents: Values) -> dict[str, HostArray]:
     """The gradients that are claimed, as host arrays in float64."""
     found = pulled.pull(cotangents)
-    return {name: host(g, f"the gradient of {name}").astype(np.float64) for name, g in found.items() if g is not None}
+    hosts = {name: host(g, f"the gradient of {name}") for name, g in found.items() if g is not None}
+    return {name: np.real(g).astype(np.float64) for name, g in hosts.items()}  # a complex one has failed already
 
 
 def properties(foreign: Foreign, drawn: Cotangents, gradients: Gradients, slopes: Slopes) -> dict[str, str]:
@@ -35,7 +36,7 @@ def properties(foreign: Foreign, drawn: Cotangents, gradients: Gradients, slopes
     UserError.
     """
     cotangents, other = drawn.whole, drawn.other
-    tolerances = {name: slopes.limit("complex-step", foreign.inputs.dtypes[name]) for name in gradients}
+    tolerances = {name: slopes.limit("autodiff", foreign.inputs.dtypes[name]) for name in gradients}
 
     def fresh(cs: Values) -> dict[str, HostArray]:
         return on_host(foreign.pulled(), cs)

@@ -10,10 +10,12 @@ from rnnbp.checking.foreign.claims import Claims
 from rnnbp.checking.foreign.findings import ByTime
 from rnnbp.checking.foreign.inputs import Inputs
 from rnnbp.checking.foreign.measures import TINY
-from rnnbp.checking.foreign.slopes import Slopes
+from rnnbp.checking.foreign.slopes import TOLD, Slopes
 from rnnbp.checking.foreign.verdicts import Judged
 from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.report import Check
+
+SHOWN = 4  # entries that a remark names
 
 
 def checks_of(
@@ -79,7 +81,7 @@ def remarks(
         yield f"the gradient of {name} is {what}"
     if slopes.why_own:
         yield f"evaluated in the inputs' own dtype, for fn takes no float64: {slopes.why_own}"
-    if not slopes.precise:
+    if not slopes.precise and any(found.method != "complex-step" for found in judged.values()):
         step = slopes.step("five-point")
         yield f"fn rounds to {slopes.relative:.0e} of its value: not double precision, so steps are {step:.0e}"
     doubts: dict[str, list[str]] = {}
@@ -96,3 +98,24 @@ def remarks(
     if raised:
         known = ", ".join(f"{n} to {r:.0e}" if r < 1 else f"{n} not at all" for n, r in raised.items())
         yield f"for fn's own rounding the numeric gradients are known only so far: {known}; a smaller fault hides there"
+    for name, found in judged.items():
+        if found.kinks:
+            yield _on_kinks(name, found.kinks)
+        if found.unsettled > TOLD:
+            yield (
+                f"differences of {name} do not settle: two steps are {found.unsettled:.0e} of the largest gradient "
+                "apart; the numeric gradient is not known there, and no verdict on it is sure"
+            )
+
+
+def _on_kinks(name: str, places: tuple[tuple[int, ...], ...]) -> str:
+    """Which entries sit on a kink."""
+    at = [f"{name}{list(place)}" for place in places if place]
+    words = []
+    if at:
+        more = f" and {len(at) - SHOWN} more" if len(at) > SHOWN else ""
+        sit = "sits" if len(at) == 1 else "sit"
+        words.append(f"{', '.join(at[:SHOWN])}{more} {sit} on a kink: there any slope between the two sides passes")
+    if () in places:
+        words.append(f"zeros of {name} sit on kinks: the random directions leave them out")
+    return "; ".join(words)
