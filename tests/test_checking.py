@@ -211,6 +211,17 @@ def test_json_has_the_documented_keys_and_no_nan():
     assert found["checks"][1]["error"] is None and found["checks"][1]["note"]
 
 
+def test_a_note_is_no_misfit():
+    """Where another method took its place, a check has a note and numbers; without a gradient it has no numbers."""
+    moved, lost = check("W", analytic=1.5, note="method tangent is used"), check("b", nan, note="no gradient of b")
+    assert not moved.misfit and lost.misfit and not check("b", nan, analytic=nan).misfit
+    assert Report((moved,), 0).extent == "exhaustive" and Report((lost,), 0).extent == ""
+    assert Report((moved, lost), 0).notes == (
+        "c[x]<y>: W passes; method tangent is used",
+        "c[x]<y>: no gradient of b",
+    )
+
+
 def test_html_is_escaped():
     html = Report((check(note="a < b"),), 0)._repr_html_()
     assert "c[x]&lt;y&gt;" in html and "a &lt; b" in html and "<y>" not in html and html.startswith("<p>")

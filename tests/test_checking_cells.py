@@ -184,6 +184,7 @@ def test_a_forward_that_drops_the_imaginary_part_is_checked_by_tangents(padded):
     assert report.passed, str(report)
     (w,) = [c for c in report.checks if (c.tensor, c.level) == ("W", "sequence")]
     assert w.method == "tangent" and "drops the imaginary part" in w.note and w.note in str(report)
+    assert all(" passes; complex steps give" in note for note in report.notes) and ", exhaustive" in report.title
     assert rnnbp.gradcheck(Absolute(3, 4), method="central").passed
 
 

@@ -95,3 +95,19 @@ def test_a_limit_that_is_not_met_here_shows_in_the_properties(way, limit, trunca
     (properties,) = [finding for finding in report.findings if finding.kind == "properties"]
     assert {name for _, name in properties.faults} == {"linear in the cotangent"}
     assert "clipping or normalising does that" in str(report)
+
+
+class Absolute(Limited):
+    """Complex steps cannot be taken of its forward: another method takes their place, which is noted, too."""
+
+    def pointwise(self, xp, a, s, p, e):
+        del s, p, e
+        return (abs(a[0]),), lambda ds: ((ds[0] * xp.sign(a[0]),), (None,), {})
+
+
+def test_clipping_is_seen_where_another_method_took_its_place():
+    cell = Absolute(4, 6, way="entries", limit=0.5)
+    report = rnnbp.gradcheck(cell, levels=("sequence",), properties=False, lags=False, diagnosis=False)
+    assert report.failures
+    for check in report.failures:
+        assert check.note.startswith("the gradient was clipped") and "method tangent" in check.note

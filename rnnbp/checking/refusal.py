@@ -22,7 +22,7 @@ def unclipped(subject: Subject, how: Setting, checks: Sequence[Check], memory: i
     What is clipped entry by entry, or scaled to a norm, is recognised. A limit on errors inside the backward is not,
     nor one on each of several windows; but then the backward is not linear (`checking.properties`).
     """
-    failed = [check.tensor for check in checks if not check.passed and not check.note]
+    failed = {check.tensor: check.method for check in checks if not check.passed and not check.misfit}
     if not failed or how.directional(subject) or not numeric_method(how.method).numeric:
         return list(checks)
     backend = how.backend
@@ -30,12 +30,12 @@ def unclipped(subject: Subject, how: Setting, checks: Sequence[Check], memory: i
     analytic = {n: np.asarray(backend.to_numpy(claimed[n]), dtype=np.float64) for n in failed}
     if not _suspicious(list(analytic.values())):
         return list(checks)
-    method, asked = numeric_method(how.method), Asked(subject, backend, memory)
-    seen = clipped(analytic, {n: method.entries(asked, n) for n in failed})
+    asked = Asked(subject, backend, memory)
+    seen = clipped(analytic, {n: numeric_method(method).entries(asked, n) for n, method in failed.items()})
     if not seen:
         return list(checks)
-    note = f"the gradient was clipped or normalised ({seen}): check it before clipping"
-    return [replace(check, note=note) if check.tensor in failed else check for check in checks]
+    said = f"the gradient was clipped or normalised ({seen}): check it before clipping"
+    return [replace(c, note="; ".join(filter(None, [said, c.note]))) if c.tensor in failed else c for c in checks]
 
 
 def _suspicious(gradients: Sequence[HostArray]) -> bool:

@@ -63,12 +63,20 @@ class Check:
     blocks: Mapping[str, float] = field(default_factory=dict)  # the error of each gate's part
     directions: int = 0  # how many random directions stand for all entries of a block; 0: every entry was checked
     seeds: tuple[int, ...] = ()  # of these directions
-    note: str = ""  # what is wrong beyond numbers: a shape, a dtype, a cell that cannot be loaded
+    note: str = (
+        ""  # what is wrong beyond numbers (a shape, a dtype, a cell that cannot be loaded), or of a method: why it
+    )
+    # had to take the place of the one asked for, whether the check passes or not
 
     @property
     def passed(self) -> bool:
         """Within tolerance; NaN is not."""
         return self.error <= self.tolerance
+
+    @property
+    def misfit(self) -> bool:
+        """Whether there was no gradient to compare: none, of another shape or dtype, or no cell at all."""
+        return isnan(self.error) and self.analytic is None
 
     @property
     def badness(self) -> float:
@@ -158,7 +166,7 @@ class Report:
     def extent(self) -> str:
         """Whether every entry was checked, or random directions stand for them, and the seeds of these."""
         seeds = sorted({seed for check in self.checks for seed in check.seeds})
-        words = ["exhaustive"] * any(not check.directions and not check.note for check in self.checks)
+        words = ["exhaustive"] * any(not check.directions and not check.misfit for check in self.checks)
         return " and ".join(words + [f"directional (seeds {', '.join(map(str, seeds))})"] * bool(seeds))
 
     @property
@@ -182,8 +190,11 @@ class Report:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What failed beyond numbers."""
-        return tuple(f"{check.cell}: {check.note}" for check in self.checks if check.note)
+        """What is to be said beyond numbers, of failures and, marked as such, of checks that pass."""
+        said = [
+            (f"{c.cell}: {c.tensor} passes; " if c.passed else f"{c.cell}: ", c.note) for c in self.checks if c.note
+        ]
+        return tuple(map("".join, said))
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(text)}</th>" for text in HEAD)
