@@ -61,7 +61,13 @@ def test_tables_by_tangents_are_those_by_complex_steps(truncation):
             assert relative_error(table.numeric, steps[name].numeric) < 1e-13, name
 
 
-def test_the_bar_hears_of_every_table():
+def test_the_bar_hears_of_every_row_and_table():
     heard = []
     rnnbp.gradcheck("elman", lags=True, time_steps=3, progress=lambda *said: heard.append(said))
-    assert heard[-5:] == [("elman: lags", k + 1, 5) for k in range(5)]
+    assert [said for said in heard if said[0] == "elman: lags"] == [("elman: lags", k + 1, 9) for k in range(9)]
+
+
+def test_without_an_imaginary_part_another_method_takes_its_place_even_where_the_slope_is_zero():
+    """Under truncation no error of the last output reaches h0."""
+    report = rnnbp.gradcheck(Absolute(3, 4), truncation="tbptt:1,2", cotangents="last", lags=True)
+    assert report.passed and {check.method for check in report.checks if check.tensor == "h0"} == {"tangent"}

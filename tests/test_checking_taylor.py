@@ -66,6 +66,11 @@ def test_an_affine_loss_has_no_slope_and_passes_only_with_the_right_gradient():
     assert not wrong.affine and wrong.slope == pytest.approx(1, abs=0.05)
 
 
+def test_remainders_that_are_zero_throughout_are_no_slope():
+    found = curve(lambda where: lambda p: 0.0 * where.xp.sum(p["w"], axis=(-2, -1)), np.zeros((2, 3)))
+    assert not any(found.remainders) and found.affine and found.error == 0
+
+
 def test_steps_across_a_kink_are_left_out():
     def bent(where):
         xp = where.xp

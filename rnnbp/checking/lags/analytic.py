@@ -31,7 +31,11 @@ class Blocks:
 
 
 def analytic_blocks(
-    problem: Problem, windows: Sequence[Window], how: Setting, probes: Mapping[str, Probes]
+    problem: Problem,
+    windows: Sequence[Window],
+    how: Setting,
+    probes: Mapping[str, Probes],
+    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Blocks]:
     """The blocks of every tensor in `probes` whose gradient has the tensor's shape.
 
@@ -40,6 +44,8 @@ def analytic_blocks(
         dL_t/dW_s = G(s) − G(s+1)      so that a row adds up to G(start), its part of the gradient
         dL_t/dx_s                      the backward's own dxs at s, from the whole window of t
         dL_t/ds_0                      its ds_start, where the window begins with the sequence
+
+    `advance` is called after each row.
     """
     gradients, time_steps = _gradients(problem, how, probes), problem.xs.shape[0]
     start, last = origins(windows, time_steps), max(windows, key=lambda window: window.stop)
@@ -66,6 +72,7 @@ def analytic_blocks(
                 values[name][t] = through[0][name]
                 for group, of in groups.items():
                     scales[name][group][t] = np.linalg.norm(through[0][name][:, of], axis=1)
+        advance()
     return {name: Blocks(values[name], scales[name], total[name]) for name in total}
 
 

@@ -49,19 +49,27 @@ def lag_tables(
     truncation throws away are the wrong ones. A tensor of more than 2000 entries (or where `how.extent` says so) is
     measured along random ±1 directions of each gate, one for each of `how.seeds`. A tensor whose gradient is missing or
     of another shape has no table. Difference methods and tangents are used as such, every other method means complex
-    steps. progress: is called with the name and how many of how many tables are done.
+    steps. progress: is called with the name and how many of how many rows of the analytic side, and tables, are done.
     """
     parts = parse(how.truncation, len(problem.xs)) if windows is None else list(windows)
     chosen: dict[str, Probes] = {}
     for tensor in tensors_of(problem) if tensors is None else tensors:
         chosen[tensor] = _probes(problem, tensor, how)
-    found = analytic_blocks(problem, parts, how, chosen)
+    done, total = 0, len(problem.xs) + 1 + len(chosen)
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(f"{name}: lags", done, total)
+
+    found = analytic_blocks(problem, parts, how, chosen, advance)
     held = full(len(problem.xs)) if check_against(against) == "full" else parts
     tables: list[LagTable] = []
-    for tensor, side in found.items():
-        tables.append(_table(name, problem, held, how, tensor, chosen[tensor], side, memory))
-        if progress is not None:
-            progress(f"{name}: lags", len(tables), len(found))
+    for tensor, probed in chosen.items():
+        if tensor in found:
+            tables.append(_table(name, problem, held, how, tensor, probed, found[tensor], memory))
+        advance()
     return tuple(tables)
 
 

@@ -132,7 +132,10 @@ class _Forward:
             pieces.append(self._errors(ys, s + 1))
         pairs = zip(after, self.ds_T, strict=True)
         last = sum(self.xp.sum(z * d, axis=tuple(range(-d.ndim, 0))) for z, d in pairs)  # one number per copy
-        return np.concatenate([*pieces, self.backend.to_numpy(last)[:, None]], axis=1)
+        pieces.append(self.backend.to_numpy(last)[..., None])
+        found = np.concatenate([np.broadcast_to(piece, (len(copies), piece.shape[-1])) for piece in pieces], axis=1)
+        # where no piece has copies nothing depends on them, and no imaginary part was dropped
+        return found if any(piece.ndim > 1 for piece in pieces) else found.astype(copies.dtype)
 
     def _errors(self, ys: Array, start: int) -> HostArray:
         """Σ ys_t ∘ dys_t for each step, on the host, (n, steps)."""

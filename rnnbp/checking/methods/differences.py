@@ -74,7 +74,7 @@ class FivePoint(Central):
 
 
 def losses(asked: Asked, tensor: str, perturbed: HostArray, dtype: str) -> Array:
-    """The loss of each copy."""
+    """The loss of each copy; one that does not depend on the tensor is the same for all."""
     subject, backend = asked.subject, asked.backend
     if "loss" not in asked.memo:
         where = plain(backend)
@@ -84,3 +84,11 @@ def losses(asked: Asked, tensor: str, perturbed: HostArray, dtype: str) -> Array
     if tuple(out.shape) != perturbed.shape[:1]:
         raise UserError(f"the loss must be one number per copy, {perturbed.shape[:1]}; got shape {tuple(out.shape)}")
     return out
+    if out.shape == () and _independent(asked, out):
+        out = backend.xp.broadcast_to(backend.xp.astype(out, getattr(backend.xp, dtype)), perturbed.shape[:1])
+
+
+def _independent(asked: Asked, loss: Array) -> bool:
+    """Whether copies of a tensor left the loss as it is without them, to the bit; a sum over copies is another one."""
+    whole = asked.memo["loss"](asked.memo["tensors"])
+    return bool(loss.dtype == whole.dtype and loss == whole)

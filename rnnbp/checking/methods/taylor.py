@@ -65,7 +65,7 @@ def remainder(asked: Asked, tensor: str, gradient: HostArray, dtype: str, seed: 
     lost = np.finfo(dtype).eps * float(np.sum(np.abs(gradient * d)))  # the gradient is rounded to its own dtype
     rounding = noise + lost * STEPS
     found = found[: len(STEPS)]
-    clear = (found >= CLEAR * rounding) & ~_crosses(asked, tensor, moved[1 : 1 + len(STEPS)])
+    clear = (found > CLEAR * rounding) & ~_crosses(asked, tensor, moved[1 : 1 + len(STEPS)])
     fitted, slope = (0, 0), nan
     for first in reversed(range(len(STEPS) - HALVINGS)):
         if clear[first : first + HALVINGS + 1].all():
