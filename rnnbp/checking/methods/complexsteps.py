@@ -74,10 +74,10 @@ class ComplexStep(Perturbed):
             doubt = SAME_DIFFERENCE
         try:
             (complex_slope,) = self.along(asked, tensor, direction)
+            lost = False
         except ImaginaryPartLost:
             complex_slope, lost = 0.0, True
         if not lost and not abs(complex_slope - sure) > doubt * max(abs(complex_slope), abs(sure)):
-            lost = False
             return None
         said = f"complex steps give {complex_slope:.6g} along one direction of {tensor}, method {other.name} {sure:.6g}"
         return other, f"{said}, which is used: something (abs, a norm, a float buffer) drops the imaginary part"
