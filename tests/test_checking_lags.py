@@ -199,6 +199,9 @@ def test_what_is_no_gradient_has_no_table_and_what_is_not_finite_is_wrong():
     assert "b" not in tables(LoopedLSTM(3, 4, "shape lost"))
     assert places(ToyLSTM(3, 4, "nan")) == {"b": "everywhere"}
     assert "unknown tensor of LSTM 'V'" in refusal(lambda: tables(rnnbp.cell("lstm", 3, 4), tensors=["V"]))
+    problem = draw(rnnbp.cell("lstm", 3, 4), 2, 2, 0, "float64")
+    said = refusal(lambda: numeric_blocks(problem, rnnbp.backend("numpy"), "U", method="nonsense"))
+    assert "unknown method 'nonsense'" in said
 
 
 def test_a_table_reads_well_and_is_plain_json():

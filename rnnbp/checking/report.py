@@ -63,10 +63,7 @@ class Check:
     blocks: Mapping[str, float] = field(default_factory=dict)  # the error of each gate's part
     directions: int = 0  # how many random directions stand for all entries of a block; 0: every entry was checked
     seeds: tuple[int, ...] = ()  # of these directions
-    note: str = (
-        ""  # what is wrong beyond numbers (a shape, a dtype, a cell that cannot be loaded), or of a method: why it
-    )
-    # had to take the place of the one asked for, whether the check passes or not
+    note: str = ""  # what is wrong beyond numbers; or, of a check that may well pass, why another method was taken
 
     @property
     def passed(self) -> bool:
@@ -191,10 +188,8 @@ class Report:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said beyond numbers, of failures and, marked as such, of checks that pass."""
-        said = [
-            (f"{c.cell}: {c.tensor} passes; " if c.passed else f"{c.cell}: ", c.note) for c in self.checks if c.note
-        ]
-        return tuple(map("".join, said))
+        noted = [check for check in self.checks if check.note]
+        return tuple(f"{c.cell}: {f'{c.tensor} passes; ' if c.passed else ''}{c.note}" for c in noted)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(text)}</th>" for text in HEAD)

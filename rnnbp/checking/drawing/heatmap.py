@@ -12,7 +12,7 @@ from rnnbp.numerics import HostArray
 SHADES = "░▒▓█"  # from small to large
 ZERO, BROKEN, WRONG = "·", "?", "!"  # exactly zero; not finite; marked
 DECADES = 16  # what lies further below the largest value has the lightest shade, as double precision would have it
-TALLEST = 44  # rows of a terminal
+WIDTH, TALLEST = 80, 44  # columns and rows of a terminal
 
 
 def thresholds(values: HostArray) -> list[float]:
@@ -39,19 +39,18 @@ def text(
     wrong: HostArray | None = None,
     *,
     axes: tuple[str, str] = ("t", "s"),
-    width: int = 80,
 ) -> list[str]:
-    """Lines of at most `width` characters: the columns' labels, the rows, the legend.
+    """Lines of at most `WIDTH` characters: the columns' labels, the rows, the legend.
 
     values (R, C); `wrong` marks entries with an exclamation mark; `axes` names rows and columns. A table that is too
     wide or too tall is pooled: a place then shows the largest of its entries, and is marked if any is.
     """
     marks = np.zeros(values.shape, dtype=bool) if wrong is None else wrong
     margin = max(len(corner(axes)), *map(len, rows)) + 2
-    pool = max(1, ceil(len(columns) / (width - margin)), ceil(len(rows) / TALLEST))
+    pool = max(1, ceil(len(columns) / (WIDTH - margin)), ceil(len(rows) / TALLEST))
     shown, marks = pooled(values, pool), pooled(marks, pool)
     rows, columns = rows[::pool], columns[::pool]
-    cell = min(3, (width - margin) // len(columns))
+    cell = min(3, (WIDTH - margin) // len(columns))
     least = thresholds(values)
     lines = [_heading(axes, columns, margin, cell)]
     for label, entries, flags in zip(rows, shown, marks, strict=True):

@@ -15,10 +15,10 @@ from rnnbp.checking.foreign.inputs import take
 from rnnbp.checking.foreign.loops import Loop
 from rnnbp.checking.foreign.noise import slopes_of
 from rnnbp.checking.foreign.properties import properties
-from rnnbp.checking.foreign.slopes import STENCILS
 from rnnbp.checking.foreign.stepping import by_steps, work_of
 from rnnbp.checking.foreign.verdicts import Judge, Judged
 from rnnbp.checking.foreign.wording import by_time, checks_of, remarks
+from rnnbp.checking.methods.differences import STENCILS
 from rnnbp.checking.methods.directions import DIRECTIONS, every_entry
 from rnnbp.checking.properties.examination import Properties
 from rnnbp.checking.report import Check, Finding, Report

@@ -14,17 +14,13 @@ from math import log2
 import numpy as np
 
 from rnnbp.checking.foreign.onesided import Kink, kink_of
-from rnnbp.checking.methods.differences import COMPLEX_STEP
+from rnnbp.checking.methods.differences import COMPLEX_STEP, STENCILS
 from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 Point = Mapping[str, HostArray]
 
-STENCILS = {  # slope = Σ weight · (L(k·step) − L(−k·step)) / step
-    "central": ((1, 1 / 2),),
-    "five-point": ((1, 2 / 3), (2, -1 / 12)),
-}
 ORDERS = {"central": 2, "five-point": 4}
 STEPS = {"central": 2.0**-17, "five-point": 2.0**-10}  # near 1e-5 and 1e-3, and exact in binary
 LARGEST_STEP = 2.0**-4

@@ -13,9 +13,9 @@ from rnnbp.checking.lags.analytic import Blocks, analytic_blocks
 from rnnbp.checking.lags.numeric import numeric_blocks, role, used
 from rnnbp.checking.lags.numeric import tensors as tensors_of
 from rnnbp.checking.lags.probes import Probes, probes
-from rnnbp.checking.lags.slopes import STENCILS
 from rnnbp.checking.lags.table import LagTable
 from rnnbp.checking.lags.tangents import tangent_blocks
+from rnnbp.checking.methods.differences import STENCILS
 from rnnbp.checking.methods.numeric import MEMORY
 from rnnbp.checking.methods.tangents import Tangents
 from rnnbp.checking.methods.tolerances import tolerance
@@ -38,20 +38,19 @@ def lag_tables(
     how: Setting,
     tensors: Sequence[str] | None = None,
     *,
-    windows: Sequence[Window] | None = None,
     against: str = "claim",
     memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> tuple[LagTable, ...]:
     """The table of every tensor, or of those named, for a cell on a problem, the cell being called `name`.
 
-    windows: default those of `how.truncation`; with `against` "full" the numeric side has none, so that the blocks that
-    truncation throws away are the wrong ones. A tensor of more than 2000 entries (or where `how.extent` says so) is
+    With `against` "full" the numeric side is not truncated, so that the blocks that truncation throws away are the
+    wrong ones. A tensor of more than 2000 entries (or where `how.extent` says so) is
     measured along random ±1 directions of each gate, one for each of `how.seeds`. A tensor whose gradient is missing or
     of another shape has no table. Difference methods and tangents are used as such, every other method means complex
     steps. progress: is called with the name and how many of how many rows of the analytic side, and tables, are done.
     """
-    parts = parse(how.truncation, len(problem.xs)) if windows is None else list(windows)
+    parts = parse(how.truncation, len(problem.xs))
     chosen: dict[str, Probes] = {}
     for tensor in tensors_of(problem) if tensors is None else tensors:
         chosen[tensor] = _probes(problem, tensor, how)

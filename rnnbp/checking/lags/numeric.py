@@ -69,7 +69,7 @@ def numeric_blocks(
     the perturbed tensor, and unperturbed to the end. Blocks from before the window of their row (default: full BPTT)
     are zero: there the state is a constant. With `probes`, (T + 1, S, K): the derivative along each of them.
 
-    method: "central" and "five-point" take differences, any other word complex steps.
+    method: "central", "five-point" or "complex-step".
     """
     kind, forward, time_steps = role(problem, name), _Forward(problem, backend), len(problem.xs)
     values = used(problem, name)

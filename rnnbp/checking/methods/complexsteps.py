@@ -19,7 +19,13 @@ SAME_TANGENT, SAME_DIFFERENCE = 1e-8, 1e-4  # what rounding, or a kink nearby, m
 
 
 class ImaginaryPartLost(UserError):
-    """The loss of a complex step came back real."""
+    """The loss of a complex step came back real: of this dtype."""
+
+    def __init__(self, dtype: object) -> None:
+        super().__init__(
+            f"a complex step needs a forward that stays complex; the loss came back {dtype}: something on "
+            "the way (abs, a norm, a float buffer) drops the imaginary part: rewrite it, or use method tangent"
+        )
 
 
 class ComplexStep(Perturbed):
@@ -51,10 +57,7 @@ class ComplexStep(Perturbed):
         """The slopes that losses carry."""
         xp = asked.backend.xp
         if not xp.isdtype(loss.dtype, "complex floating"):
-            raise ImaginaryPartLost(
-                f"a complex step needs a forward that stays complex; the loss came back {loss.dtype}: something on "
-                "the way (abs, a norm, a float buffer) drops the imaginary part: rewrite it, or use method tangent"
-            )
+            raise ImaginaryPartLost(loss.dtype)
         slope: HostArray = asked.backend.to_numpy(xp.imag(loss)) / COMPLEX_STEP
         return slope
 

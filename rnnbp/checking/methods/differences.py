@@ -11,17 +11,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from rnnbp.checking.methods.numeric import MEMORY as MEMORY
 from rnnbp.checking.methods.numeric import Asked, NumericMethod, in_chunks, of_units
 from rnnbp.checking.methods.steps import stepped
 from rnnbp.checking.operands.arithmetic import Arithmetic, plain
-from rnnbp.checking.operands.arithmetic import Loss as Loss
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray
 
 COMPLEX_STEP = 1e-30  # no subtraction, so it may be as small as one likes: its square vanishes beside 1
 CENTRAL_STEP = 1e-5  # where truncation, step², meets rounding, eps / step
 FIVE_POINT_STEP = 1e-3  # where truncation, step⁴, meets it
+STEPS = {"central": CENTRAL_STEP, "five-point": FIVE_POINT_STEP}
+STENCILS = {  # (k, weight): the slope is Σ weight · (L(k·step) − L(−k·step)) / step
+    "central": ((1, 1 / 2),),
+    "five-point": ((1, 2 / 3), (2, -1 / 12)),
+}
 
 
 class Perturbed(NumericMethod):

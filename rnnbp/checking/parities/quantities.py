@@ -26,9 +26,9 @@ class Task:
     classes: HostArray  # (T, B)
 
 
-def draw_task(cell: Cell, seed: int, dtype: str, padded: bool = True) -> Task:
+def draw_task(cell: Cell, seed: int, dtype: str) -> Task:
     """The task of that seed, its numbers being ones that `dtype` holds."""
-    problem = draw(cell, TIME_STEPS, BATCH, seed, dtype, padded)
+    problem = draw(cell, TIME_STEPS, BATCH, seed, dtype)
     rng = np.random.default_rng([seed, 1])  # not the stream that drew the problem
     target = held_by(dtype, rng.standard_normal(problem.dys.shape))
     return Task(problem, target, rng.integers(0, cell.output_size, problem.dys.shape[:-1]))

@@ -8,8 +8,7 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
-from rnnbp.checking.lags.slopes import STENCILS
-from rnnbp.checking.methods.differences import COMPLEX_STEP
+from rnnbp.checking.methods.differences import COMPLEX_STEP, STEPS
 from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.metric import compare
 from rnnbp.checking.procedures.table import ProcedureTable, Row
@@ -22,7 +21,7 @@ from rnnbp.registry import LOSSES, TASKS
 from rnnbp.sources import Source
 from rnnbp.stacking import stack
 
-METHODS = (*STENCILS, "complex-step")
+METHODS = (*STEPS, "complex-step")
 # procedure -> what is done, and why it gives what it gives
 PROCEDURES: dict[str, tuple[str, str]] = {
     "scalar": (
@@ -83,7 +82,7 @@ def compare_procedures(
     )
     names = list(PROCEDURES) if procedure == "all" else [procedure]
     rows = [row for tensor in params for row in _rows(unrolled, tensor, names, method)]
-    step = STENCILS[method][0] if method in STENCILS else COMPLEX_STEP
+    step = STEPS.get(method, COMPLEX_STEP)
     limit = tolerance(method, "float64").value
     reasons = {name: PROCEDURES[name] for name in names}
     return ProcedureTable(task, cell, seed, method, step, limit, len(xs), reasons, tuple(rows))
