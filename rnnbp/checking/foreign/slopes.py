@@ -7,7 +7,7 @@ own rounding allows. That rounding is measured, so that it is known how much of 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 
@@ -108,14 +108,27 @@ class Slopes:
         are apart beyond rounding: then nothing is known.
         """
         shrinks = self.shrinks(method, direction)
-        a, u = self.difference(method, direction)
+        found = self._table(method, direction, shrinks, not self.precise)
+        weak = found[1] > TOLD * np.abs(found[0])  # little is seen with such a step
+        if not self.precise or not weak.any():
+            return found
+        larger = int(log2(LARGEST_STEP / STEPS[method]) / log2(SHRINK))
+        again = self._table(method, direction, [SHRINK**-k for k in range(larger, 0, -1)] + shrinks, True)
+        slope, rounding, apart = (np.where(weak, new, old) for new, old in zip(again, found, strict=True))
+        return slope, rounding, apart
+
+    def _table(
+        self, method: str, direction: Point, shrinks: Sequence[float], coarse: bool
+    ) -> tuple[HostArray, HostArray, HostArray]:
+        """`settled` by these steps; with coarse ones, truncation of the size of rounding is added to it."""
+        a, u = self.difference(method, direction, shrinks[0])
         slope, rounding, apart = a, u, np.full(a.shape, np.inf)
         for shrink in shrinks[1:]:
             b, v = self.difference(method, direction, shrink)
             off = np.abs(a - b)
             score = np.where(off <= np.maximum(u + v, AGREE * np.maximum(np.abs(a), np.abs(b))), 0.0, off)
             better = score < apart
-            near = 0.0 if self.precise else np.minimum(off, SHRINK * u)  # truncation, of the size of rounding
+            near = np.minimum(off, SHRINK * u) if coarse else 0.0
             slope, rounding = np.where(better, a, slope), np.where(better, u + near, rounding)
             apart = np.where(better, score, apart)
             if not apart.any():

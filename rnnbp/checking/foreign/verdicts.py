@@ -86,6 +86,8 @@ class Judge:
             self.advance(1)
         off = np.max([disagreement(*each) for each in _rows(analytic, numeric, rounding)], axis=0)
         off = off + AGREE - limit if method == "complex-step" else off
+        unknown = rounding[0] > TOLD * max(np.max(np.abs(analytic[0])), TINY)
+        off = np.where(unknown, 1.0 + np.abs(off), off)
         worst = sorted((place for place in places if not off[place] <= 0), key=lambda place: -off[place])
         kinks: list[Place] = []
         open_ = np.zeros(analytic.shape)
@@ -100,10 +102,15 @@ class Judge:
             if 2 * helped < RECHECKED and np.max(off) > GROSS:
                 break
         verdicts = [whole(*each) for each in _rows(analytic, numeric, rounding)]
-        unsettled = float(np.max(open_)) / max(verdicts[0].largest, TINY)
-        trusted = max(unsettled, verdicts[0].rounding) <= TOLD
+        largest = max(float(np.max(np.abs(numeric[0]))), TINY)
+        unsettled = float(np.max(open_[0])) / largest
+        trusted = max(unsettled, float(np.max(rounding[0])) / largest, self._random(method)) <= TOLD
         known = numeric[0] if trusted else None
         return Judged(method, "", tuple(verdicts), known, analytic.shape[1:], (), tuple(kinks), unsettled)
+
+    def _random(self, method: str) -> float:
+        """How much of a function's value is rounding, as far as the method suffers from it."""
+        return 0.0 if method == "complex-step" else self.slopes.relative
 
     def _again(self, method: str, direction: Point, claimed: HostArray, taken: HostArray) -> Again:
         """Claimed slopes (K,) that the numeric ones contradict: with smaller steps, then from both sides."""

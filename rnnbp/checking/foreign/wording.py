@@ -36,7 +36,7 @@ def checks_of(
     checks, misfits = {}, []
     for name, found in judged.items():
         first, limit = found.verdicts[0], slopes.limit(found.method, inputs.dtypes[name])
-        numbers = {"error": first.error, "tolerance": max(limit, first.rounding)} | first.measured
+        numbers = {"error": first.error, "tolerance": max(limit, min(first.rounding, TOLD))} | first.measured
         words = {"shape": found.shape, "method": found.method, "directions": len(found.seeds), "seeds": found.seeds}
         checks[name] = check(name, **words, **numbers)
     for name, why in claims.misfits.items():
@@ -84,6 +84,8 @@ def remarks(
     if not slopes.precise and any(found.method != "complex-step" for found in judged.values()):
         step = slopes.step("five-point")
         yield f"fn rounds to {slopes.relative:.0e} of its value: not double precision, so steps are {step:.0e}"
+    if slopes.relative > TOLD and any(found.method != "complex-step" for found in judged.values()):
+        yield "that is too much for differences to tell right from wrong: no verdict by them is sure"
     doubts: dict[str, list[str]] = {}
     for name, found in judged.items():
         if found.doubt:
@@ -94,10 +96,12 @@ def remarks(
         drawn = ", ".join(map(str, seeds))
         yield f"large: of each tensor {len(seeds)} random directions of ±1 (seeds {drawn}) and some entries, not all"
     rounding = {name: judged[name].verdicts[0].rounding for name in checks}
-    raised = {name: rounding[name] for name, check in checks.items() if check.tolerance == rounding[name]}
+    raised = {name: r for name, r in rounding.items() if checks[name].tolerance == min(r, TOLD)}
     if raised:
         known = ", ".join(f"{n} to {r:.0e}" if r < 1 else f"{n} not at all" for n, r in raised.items())
         yield f"for fn's own rounding the numeric gradients are known only so far: {known}; a smaller fault hides there"
+    if unknown := [name for name, r in raised.items() if r > TOLD]:
+        yield f"undecided: {', '.join(unknown)}: what is off by more than {TOLD:.0e} fails, be it rounding or a fault"
     for name, found in judged.items():
         if found.kinks:
             yield _on_kinks(name, found.kinks)
