@@ -32,9 +32,9 @@ class Foreign:
         """The outputs at a point, the inputs cast to a dtype, or each to its own where that is `OWN`."""
         return hosts(self._forward(self.arguments(point, dtype))[0])
 
-    def pulled(self) -> Pulled:
-        """One forward at the inputs as they are, with its backward."""
-        given = self.arguments(self.inputs.point, OWN)
+    def pulled(self, point: Mapping[str, HostArray] | None = None) -> Pulled:
+        """One forward at the inputs as they are, or at another point, with its backward."""
+        given = self.arguments(self.inputs.point if point is None else point, OWN)
         pulled = Pulled(self, given, *self._forward(given))
         several = len(pulled.values) > 1
         for k, v in enumerate(pulled.values):

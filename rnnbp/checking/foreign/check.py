@@ -9,6 +9,7 @@ from rnnbp.backends import Backend
 from rnnbp.checking.foreign.calls import Foreign
 from rnnbp.checking.foreign.causes import clipped, simple_causes
 from rnnbp.checking.foreign.claims import Claims, claims_of
+from rnnbp.checking.foreign.conditioning import rounded
 from rnnbp.checking.foreign.cotangents import draw
 from rnnbp.checking.foreign.findings import Named, Remark
 from rnnbp.checking.foreign.inputs import take
@@ -94,6 +95,7 @@ def check_function(
     checks, misfits = checks_of(called, home.name, method, claims, taken, slopes, judged)
     named = _named(claims, judged, checks)  # refuses gradients that were clipped
     found: list[Finding] = [Remark(text) for text in remarks(claims, taken, slopes, judged, checks, judge.seeds)]
+    found += [Remark(text) for text in rounded(foreign, cotangents.whole, claims, checks, seed)]
     found += [by_time(judged, checks)] if cotangents.split and judged else []
     found += [] if loop is None else by_steps(claims.gradients, judged, loop, taken.dtypes, seed, judge.advance)
     found += [Properties(called, {"function": properties(foreign, cotangents, claims.first, slopes)}), *named]

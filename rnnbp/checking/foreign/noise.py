@@ -41,7 +41,7 @@ def measured(
 ) -> Slopes:
     """The slopes of losses at a point, with their noise; `sizes` are the norms of what each loss adds up."""
     dtype, scale = OWN if why_own else "float64", sizes + np.finfo(np.float64).tiny
-    noise = np.maximum(_noise(losses, point, dtype, seed), 2.0**-53 * scale)
+    noise = np.maximum(noise_of(losses, point, dtype, seed), 2.0**-53 * scale)
     return Slopes(losses, point, dtype, noise, float(np.max(noise / scale)), why_own)
 
 
@@ -59,7 +59,7 @@ def _why_not_double(foreign: Foreign) -> str:
     return "" if off <= SAME_VALUE else "there its value is another one, as if it read the memory as float32"
 
 
-def _noise(losses: Callable[[Point, str], HostArray], point: Point, dtype: str, seed: int) -> HostArray:
+def noise_of(losses: Callable[[Point, str], HostArray], point: Point, dtype: str, seed: int) -> HostArray:
     """The standard deviation of rounding in each loss, from fourth differences (Moré & Wild 2011, ECnoise).
 
     Rounding leaves differences as large when the points come closer; of a kink they fall with the spacing, of a steep
