@@ -84,11 +84,11 @@ def losses(asked: Asked, tensor: str, perturbed: HostArray, dtype: str) -> Array
         asked.memo["loss"] = subject.loss(Arithmetic(backend, stepped(backend)))
         asked.memo["tensors"] = {name: where.constant(v, "float64") for name, v in subject.tensors.items()}
     out = asked.memo["loss"]({**asked.memo["tensors"], tensor: backend.asarray(perturbed, dtype)})
+    if out.shape == () and _independent(asked, out):
+        out = backend.xp.broadcast_to(backend.xp.astype(out, getattr(backend.xp, dtype)), perturbed.shape[:1])
     if tuple(out.shape) != perturbed.shape[:1]:
         raise UserError(f"the loss must be one number per copy, {perturbed.shape[:1]}; got shape {tuple(out.shape)}")
     return out
-    if out.shape == () and _independent(asked, out):
-        out = backend.xp.broadcast_to(backend.xp.astype(out, getattr(backend.xp, dtype)), perturbed.shape[:1])
 
 
 def _independent(asked: Asked, loss: Array) -> bool:
