@@ -106,9 +106,9 @@ def check_counts(least: int = 1, **counts: int | None) -> None:
             raise UserError(f"{name} must be at most {sys.maxsize}; got {count}")
 
 
-def verify(subject: Subject, how: Setting) -> list[Check]:
+def verify(subject: Subject, how: Setting, memory: int = MEMORY) -> list[Check]:
     """One check for each tensor of the subject: of every entry, or along directions where `how.directional`."""
-    return verdict(subject, how)[0]
+    return verdict(subject, how, memory)[0]
 
 
 def verdict(
