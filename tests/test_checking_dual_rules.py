@@ -37,7 +37,7 @@ FUNCTIONS = {
     "clip": lambda xp, a, v: xp.clip(a, 0.5, 1.0) * v,
 }
 FUNCTIONS |= {n: lambda xp, a, v, n=n: getattr(xp, n)(a, v) for n in ("add", "subtract", "multiply", "divide")}
-UNARY = sorted(set(ELEMENTWISE) - {*FUNCTIONS, "minimum", "logaddexp", "erf"})
+UNARY = sorted(set(ELEMENTWISE) - {*FUNCTIONS, "minimum", "logaddexp", "erf", "hypot", "atan2"})
 FUNCTIONS |= {n: lambda xp, a, v, n=n: getattr(xp, n)(a / 2) * v for n in UNARY}
 FUNCTIONS |= {"logaddexp": lambda xp, a, v: xp.logaddexp(a, v)}
 
@@ -65,6 +65,12 @@ MOVES = {  # every one is called with a namespace, A and V
     "transpose": lambda xp, a, v: xp.matmul(xp.matrix_transpose(a), a) * v,
     "permute": lambda xp, a, _: xp.permute_dims(a, (1, 0)) @ xp.permute_dims(a[None, ...], (0, 2, 1))[0, :, :2][:3, :],
     "flip": lambda xp, a, v: xp.flip(a, axis=-1) * a * v,
+    "roll": lambda xp, a, v: (
+        xp.roll(a * v, 1, axis=-1) * xp.roll(a, (2, 1), axis=(0, 1)) * xp.roll(v, 1) * xp.roll(a, 5)
+    ),
+    "cumulative sum": lambda xp, a, v: xp.cumulative_sum(a * v, axis=-1) * xp.cumulative_sum(v),
+    "cumulative sum from zero": lambda xp, a, v: xp.cumulative_sum(a * v, axis=0, include_initial=True) * v,
+    "hypot": lambda xp, a, v: xp.hypot(a, v) * xp.atan2(a, v - 1),
     "concat": lambda xp, a, v: xp.concat([a, a[:, 1:] * v[1:], xp.ones_like(a)], axis=1)[..., 2:9],
     "concat, flat": lambda xp, a, v: xp.concat([a, v], axis=None) ** 2,
     "stack": lambda xp, a, v: xp.stack([a, a * a, a * v], axis=1) * v,
@@ -138,8 +144,8 @@ def test_at_a_kink_the_branch_that_was_taken_counts():
 
 
 def test_what_has_no_rule_is_one_line():
-    with pytest.raises(UserError, match=r"^no rule is known for the derivative of cumulative_sum: .*$"):
-        TANGENT.entries(Asked(subject(lambda where, p: where.xp.cumulative_sum(p["v"]), v=V), HOST), "v")
+    with pytest.raises(UserError, match=r"^no rule is known for the derivative of cumulative_prod: .*$"):
+        TANGENT.entries(Asked(subject(lambda where, p: where.xp.cumulative_prod(p["v"]), v=V), HOST), "v")
     with pytest.raises(UserError, match=r"^no rule is known for the functions of linalg: .*$"):
         TANGENT.entries(Asked(subject(lambda where, p: where.xp.linalg.vector_norm(p["v"]), v=V), HOST), "v")
     with pytest.raises(UserError, match=r"the loss must be one number; got shape \(4,\)"):

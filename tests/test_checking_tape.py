@@ -78,6 +78,14 @@ CALLS = {
     "squeeze": lambda xp, a: xp.squeeze(a[None, ...], axis=0),
     "take": lambda xp, a: xp.take(a, np.array([2, 0, 2]), axis=-1),
     "stack": lambda xp, a: xp.stack([a, a * a], axis=1),
+    "hypot": lambda xp, a: xp.hypot(a, 1 - 2 * a),
+    "atan2": lambda xp, a: xp.atan2(a, 1 - 3 * a) if xp is not np else np.arctan2(a, 1 - 3 * a),
+    "roll": lambda xp, a: xp.roll(a, 2) * a + xp.roll(a, (1, -1), axis=(0, 1)) + xp.roll(a, shift=1, axis=-1) * a,
+    "cumulative_sum": lambda xp, a: (
+        xp.cumulative_sum(a * a, axis=0, include_initial=True) * xp.cumulative_sum(a[0, 1:2])
+        if xp is not np
+        else np.concatenate([np.zeros((1, 4)), np.cumsum(a * a, axis=0)]) * a[0, 1]
+    ),
 }
 
 

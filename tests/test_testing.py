@@ -117,8 +117,29 @@ class Absolute(rnnbp.PointwiseCell):
 
 def test_a_forward_that_drops_the_imaginary_part():
     pytest.importorskip("array_api_strict")
-    with pytest.raises(AssertionError, match="complex arguments and cotangents ys is float64"):
+    with pytest.raises(AssertionError, match="complex arguments and cotangents ys is float64") as error:
         CellCheck("complex-safe")(Absolute(3, 4))
+    assert "\n    the gradients themselves are right: that a cell takes complex" in str(error.value)
+
+
+@dataclass(frozen=True)
+class Sorting(rnnbp.PointwiseCell):
+    """h' = tanh(a), by way of a function that tangents have no rule for."""
+
+    gates = ("h",)
+
+    def pointwise(self, xp, a, s, p, e):
+        del s, p, e
+        steps = 100.0 * xp.arange(self.hidden_size)
+        y = xp.tanh(xp.sort(a[0] + steps, axis=-1) - steps)
+        return (y,), lambda ds: ((ds[0] * (1 - y * y),), (None,), {})
+
+
+def test_tangents_are_left_out_where_a_function_has_no_rule():
+    found = check_cell(Sorting(3, 4), backend="numpy", checks=["gradients-by-tangent", "gradients-by-complex-step"])
+    assert found.passed == ("gradients-by-complex-step",)
+    ((name, why),) = found.left_out
+    assert name == "gradients-by-tangent" and why.startswith("no rule is known for the derivative of sort")
 
 
 class Raises(Misbehaving):

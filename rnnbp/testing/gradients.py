@@ -7,6 +7,8 @@ from typing import Any
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
 from rnnbp.checking.cells import check_gradients
+from rnnbp.checking.operands.space import NoRule
+from rnnbp.testing.cases import LeftOut
 
 
 def _said(cell: Cell, full: bool = False, **options: Any) -> str:
@@ -24,7 +26,10 @@ def complex_step(cell: Cell, backend: Backend) -> str:
 
 def tangent(cell: Cell, backend: Backend) -> str:
     """The same by tangents, with the rules of calculus for each operation of the forward: no complex numbers."""
-    return _said(cell, backend=backend, method="tangent")
+    try:
+        return _said(cell, backend=backend, method="tangent")
+    except NoRule as error:
+        raise LeftOut(str(error)) from None
 
 
 def unmasked(cell: Cell, backend: Backend) -> str:

@@ -11,6 +11,7 @@ from array_api_compat import device
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
 from rnnbp.cellbase import Cell
+from rnnbp.checking.cells import check_gradients
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array
 from rnnbp.testing.cases import Case, LeftOut, case, difference, mask, resets
@@ -50,7 +51,14 @@ def complex_safe(cell: Cell, backend: Backend) -> str:
     Write sigmoid as rnnbp.sigmoid, branch on the real part, transpose without conjugate; no abs, norm or float buffer.
     On array-api-strict, which casts nothing in silence.
     """
-    del backend
+    fault = _complex_fault(cell)
+    if not fault or not check_gradients(cell, backend=backend, properties=False, lags=False, diagnosis=False).passed:
+        return fault
+    said = "that a cell takes complex numbers is a rule of rnnbp, for checks that differentiate through its backward"
+    return f"{fault}\nthe gradients themselves are right: {said}"
+
+
+def _complex_fault(cell: Cell) -> str:
     q = case(cell, _strict())
     found = _complex(q).on_host()
     if real := [name for name, a in found.items() if not np.iscomplexobj(a)]:

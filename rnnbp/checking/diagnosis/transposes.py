@@ -68,6 +68,18 @@ def _extreme(k: int, error: HostArray, value: HostArray, values: list[Any], opti
     return np.asarray(share / np.sum(there, axis=options.get("axis"), keepdims=True))
 
 
+def _roll(k: int, error: HostArray, value: HostArray, values: list[Any], options: Any) -> HostArray:
+    shift = options["shift"] if "shift" in options else values[1]
+    return np.asarray(np.roll(error, np.negative(shift), options.get("axis")))
+
+
+def _cumulative_sum(k: int, error: HostArray, value: HostArray, values: list[Any], options: Any) -> HostArray:
+    """The sum of all errors from each entry on."""
+    axis = options.get("axis") or 0
+    later = np.flip(np.cumsum(np.flip(error, axis), axis=axis), axis)
+    return np.asarray(np.take(later, range(-values[0].shape[axis], 0), axis=axis))  # an initial zero has no error
+
+
 def _permute(k: int, error: HostArray, value: HostArray, values: list[Any], options: Any) -> HostArray:
     axes = options["axes"] if "axes" in options else values[1]
     return np.transpose(error, tuple(np.argsort(axes)))
@@ -83,6 +95,8 @@ TRANSPOSES: dict[str, Callable[..., HostArray]] = {
     "flip": lambda k, error, value, values, options: np.flip(error, options.get("axis")),
     "matrix_transpose": lambda k, error, value, values, options: np.swapaxes(error, -1, -2),
     "permute_dims": _permute,
+    "roll": _roll,
+    "cumulative_sum": _cumulative_sum,
     "getitem": _getitem,
     "matmul": _matmul,
     "take": _take,

@@ -55,6 +55,8 @@ ELEMENTWISE: dict[str, Partials] = {
     "cos": lambda xp, y, a: (-xp.sin(a),),
     "tan": lambda xp, y, a: (1 + y * y,),
     "atan": lambda xp, y, a: (1 / (1 + a * a),),
+    "atan2": lambda xp, y, a, b: (b / (a * a + b * b), -a / (a * a + b * b)),
+    "hypot": lambda xp, y, a, b: (a / y, b / y),
     "asin": lambda xp, y, a: (1 / xp.sqrt(1 - a * a),),
     "acos": lambda xp, y, a: (-1 / xp.sqrt(1 - a * a),),
     "atanh": lambda xp, y, a: (1 / (1 - a * a),),

@@ -25,6 +25,7 @@ STRUCTURAL = (
     "astype",
     "broadcast_to",
     "concat",
+    "cumulative_sum",
     "expand_dims",
     "flip",
     "getitem",
@@ -36,6 +37,7 @@ STRUCTURAL = (
     "permute_dims",
     "real",
     "reshape",
+    "roll",
     "squeeze",
     "stack",
     "sum",
@@ -80,6 +82,10 @@ _CONSTANT |= {
     "asarray",
 }
 _CONSTANT |= {"zeros", "ones", "full", "eye", "zeros_like", "ones_like", "full_like", "empty", "empty_like"}
+
+
+class NoRule(UserError):
+    """A function whose derivative is not known."""
 
 
 class Operand:
@@ -225,7 +231,7 @@ class Space(ABC):
             return partial(self.apply, name)
         found = getattr(self.base, name)
         if isinstance(found, ModuleType):
-            raise UserError(f"no rule is known for the functions of {name}: use method complex-step, or others")
+            raise NoRule(f"no rule is known for the functions of {name}: use method complex-step, or others")
         if not callable(found) or isinstance(found, type):
             return found
         if name in _CONSTANT:
@@ -234,9 +240,7 @@ class Space(ABC):
 
     def underivable(self, name: str) -> Callable[..., Any]:
         """What to do about a function whose derivative is not known."""
-        raise UserError(
-            f"no rule is known for the derivative of {name}: use method complex-step, or write it with others"
-        )
+        raise NoRule(f"no rule is known for the derivative of {name}: use method complex-step, or write it with others")
 
 
 def bare(arg: Any) -> Any:

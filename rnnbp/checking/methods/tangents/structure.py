@@ -70,6 +70,21 @@ def flip(space: Space, value: Array, x: Dual, *, axis: Any = None) -> Dual:
     return moved(value, x, lambda t: space.base.flip(t, axis=behind(x.ndim, axis)))
 
 
+def roll(space: Space, value: Array, x: Dual, shift: Any, *, axis: Any = None) -> Dual:
+    """Entries moved on round an axis; without an axis, those of a vector."""
+    if axis is None:
+        found: Dual = space.reshape(space.roll(space.reshape(x, (-1,)), shift, axis=0), x.shape)
+        return found
+    place = 1 + axis % x.ndim if isinstance(axis, int) else behind(x.ndim, axis)
+    return moved(value, x, lambda t: space.base.roll(t, shift, axis=place))
+
+
+def cumulative_sum(space: Space, value: Array, x: Dual, *, axis: int | None = None, **how: Any) -> Dual:
+    """Sums of all entries up to each."""
+    place = 1 + (0 if axis is None else axis % x.ndim)
+    return moved(value, x, lambda t: space.base.cumulative_sum(t, axis=place, **how))
+
+
 def concat(space: Space, value: Array, xs: Any, *, axis: int | None = 0) -> Dual:
     """One behind the other."""
     some = next(x for x in xs if isinstance(x, Dual))
@@ -148,6 +163,7 @@ STRUCTURE: dict[str, Callable[..., Dual]] = {
     "astype": astype,
     "broadcast_to": same,
     "concat": concat,
+    "cumulative_sum": cumulative_sum,
     "expand_dims": reshape,
     "flip": flip,
     "getitem": getitem,
@@ -158,6 +174,7 @@ STRUCTURE: dict[str, Callable[..., Dual]] = {
     "permute_dims": permute_dims,
     "real": same,
     "reshape": reshape,
+    "roll": roll,
     "squeeze": reshape,
     "stack": stack,
     "sum": total,
