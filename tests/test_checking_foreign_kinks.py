@@ -189,3 +189,13 @@ def test_the_rounding_of_a_backward_is_told_and_not_excused():
     assert not report.passed and "the rounding of backward itself explains the error of x" in remarks(report)
     wrong = check_function(lambda x: saturated(x, 1 + 1e-6), 10 * X + 30)
     assert not wrong.passed and "itself explains" not in remarks(wrong)
+
+
+def test_an_entry_near_a_kink_in_float32_is_left_out_and_the_others_are_judged():
+    def fn(x, wrong=1.0):
+        y = np.maximum(np.real(x).astype("float32"), 0)
+        return y, lambda d: wrong * d * (y > 0)
+
+    report = check_function(lambda x: fn(x), at(1e-5))
+    assert report.passed and "too much for a verdict there: 1 entries of x" in remarks(report)
+    assert not check_function(lambda x: fn(x, 1.005), at(1e-5)).passed

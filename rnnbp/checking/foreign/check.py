@@ -74,9 +74,10 @@ def check_function(
     name: what the report calls the function.
 
     A difference is no better than fn's rounding. That is measured, and where it exceeds the tolerance the check
-    has the larger one, and says so. A gradient that is not finite fails. Inputs and a value that are not finite, input
-    that does not fit, a structure that backward may not return and gradients that were clipped or normalised are a
-    UserError.
+    has the larger one, 1e-3 at most, and says so. On a kink a function has two slopes: they and what is between them
+    pass, and the report names the entry. A gradient that is not finite fails. Inputs and a value that are not finite,
+    input that does not fit, a structure that backward may not return and gradients that were clipped or normalised are
+    a UserError.
     """
     _require(fn, method, extent, directions, seed, step, s0)
     taken, home = take(fn, inputs, names, backend)

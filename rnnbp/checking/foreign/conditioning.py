@@ -26,7 +26,8 @@ def rounded(
         if check.error <= off:
             yield (
                 f"the rounding of backward itself explains the error of {name}: it loses digits (a difference of "
-                f"nearly equal numbers, or single precision) up to {off:.0e} of its largest; no fault of its formula is shown"
+                f"nearly equal numbers, or single precision) up to {off:.0e} of its largest; "
+                "no fault of its formula is shown"
             )
 
 

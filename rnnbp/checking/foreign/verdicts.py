@@ -30,6 +30,7 @@ class Judged(NamedTuple):
     seeds: tuple[int, ...] = ()  # of the directions that stand for its entries; none where every entry was taken
     kinks: tuple[Place, ...] = ()  # entries where the function has two slopes; () for directions that met some
     unsettled: float = 0.0  # how far differences of two steps are apart, beyond rounding, relative to the largest
+    vague: int = 0  # entries too rounded for a verdict, left out of it
 
 
 class Again(NamedTuple):
@@ -101,12 +102,13 @@ class Judge:
                 helped += again.agrees
             if 2 * helped < RECHECKED and np.max(off) > GROSS:
                 break
+        vague = [_without_vague(*each) for each in _rows(analytic, numeric, rounding)]
         verdicts = [whole(*each) for each in _rows(analytic, numeric, rounding)]
         largest = max(float(np.max(np.abs(numeric[0]))), TINY)
         unsettled = float(np.max(open_[0])) / largest
         trusted = max(unsettled, float(np.max(rounding[0])) / largest, self._random(method)) <= TOLD
         known = numeric[0] if trusted else None
-        return Judged(method, "", tuple(verdicts), known, analytic.shape[1:], (), tuple(kinks), unsettled)
+        return Judged(method, "", tuple(verdicts), known, analytic.shape[1:], (), tuple(kinks), unsettled, vague[0])
 
     def _random(self, method: str) -> float:
         """How much of a function's value is rounding, as far as the method suffers from it."""
@@ -164,6 +166,19 @@ class Judge:
         unit = np.zeros(self.slopes.point[name].shape)
         unit[place] = 1.0
         return {name: unit}
+
+
+def _without_vague(a: HostArray, n: HostArray, rounding: HostArray) -> int:
+    """Take the fewer half of entries that rounding leaves open out of the verdict, in place; how many they are.
+
+    So is an entry near a kink in float32: small steps drown in rounding, large ones meet the kink.
+    """
+    vague = (rounding > TOLD * max(float(np.max(np.abs(n))), TINY)) & (np.abs(a - n) <= rounding)
+    count = int(np.count_nonzero(vague))
+    if not count or 2 * count > vague.size:
+        return 0
+    n[vague], rounding[vague] = a[vague], 0.0
+    return count
 
 
 def _near(claimed: HostArray, slope: HostArray, rounding: HostArray) -> HostArray:

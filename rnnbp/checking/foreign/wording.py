@@ -105,6 +105,8 @@ def remarks(
     for name, found in judged.items():
         if found.kinks:
             yield _on_kinks(name, found.kinks)
+        if found.vague:
+            yield f"left out for fn's rounding, which is too much for a verdict there: {found.vague} entries of {name}"
         if found.unsettled > TOLD:
             yield (
                 f"differences of {name} do not settle: two steps are {found.unsettled:.0e} of the largest gradient "
