@@ -60,7 +60,7 @@ class Real(rnnbp_mgu.MGU):
     ("wrong", "name"),
     [
         (SlopeForgotten, "sigma-prime-missing (σ' of gate f)"),
-        (CarryDropped, "carry-dropped (the error of h, at every step)"),
+        (CarryDropped, "carry-dropped (the error of h, by the step itself)"),
     ],
 )
 def test_a_planted_fault_in_the_gradient_is_named(wrong, name):
