@@ -1,4 +1,4 @@
-"""The faults that a gradient check can name, as data: each was found in a public project's backward."""
+"""The faults that a gradient check can name, as data: most of them found in public projects, the rest their neighbours."""
 
 from __future__ import annotations
 
