@@ -1,4 +1,4 @@
-"""The faults that a gradient check can name, as data: most of them found in public projects, the rest their neighbours."""
+"""The faults that a gradient check can name, as data: most found in public projects, the rest their neighbours."""
 
 from __future__ import annotations
 
