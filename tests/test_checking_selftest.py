@@ -104,7 +104,7 @@ def test_nine_of_ten_names_are_enough_and_fewer_are_not(small):
 
 def test_a_blind_check_fails_the_self_test(small, monkeypatch):
     right = rnnbp.gradcheck("rnn")
-    monkeypatch.setattr(runner, "gradcheck", lambda *_, **__: right)
+    monkeypatch.setattr(runner, "check_gradients", lambda *_, **__: right)
     found = small(most_pairs=3)
     assert found.detected == found.pairs_detected == 0 and len(found.missed) == len(found.singles) + 3
     assert not found.passed and "MISSED: sign:all in rnn" in str(found)
@@ -112,7 +112,7 @@ def test_a_blind_check_fails_the_self_test(small, monkeypatch):
 
 def test_an_alarmist_check_fails_the_self_test(small, monkeypatch):
     wrong = rnnbp.gradcheck(candidates.specimen("rnn", "sign:U"))
-    monkeypatch.setattr(runner, "gradcheck", lambda *_, **__: wrong)
+    monkeypatch.setattr(runner, "check_gradients", lambda *_, **__: wrong)
     found = small(problems=2, seed=5)
     assert found.alarms == ("rnn, seed 5", "rnn, seed 6", "hand-written rnn, seed 5", "hand-written rnn, seed 6")
     assert not found.missed and not found.passed and "FALSE ALARM: rnn, seed 6" in str(found)
