@@ -9,6 +9,8 @@ from html import escape
 from math import inf, isfinite, isnan
 from typing import Any, ClassVar
 
+from rnnbp.checking.drawing.tables import aligned
+
 HEAD = ("cell", "tensor", "shape", "error", "tolerance", "verdict")
 BRIEF_HEAD = ("cell", "tensors", "worst", "error", "tolerance", "verdict")
 
@@ -180,9 +182,7 @@ class Report:
         return f"{verdict}\nworst: {self.worst}" if self.checks else verdict
 
     def __str__(self) -> str:
-        rows = [HEAD, *(check.row for check in self.checks)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = aligned([HEAD, *(check.row for check in self.checks)])
         return "\n".join([self.title, *lines, *map(str, self.findings), *self.notes, self.summary])
 
     @property

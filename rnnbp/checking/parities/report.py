@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnbp.checking.drawing.tables import aligned
 from rnnbp.checking.methods.tolerances import DTYPES, Tolerance
 from rnnbp.errors import unknown
 
@@ -122,9 +123,7 @@ class ParityReport:
         return tuple(dict.fromkeys(str(check) for check in self.checks if check.note))
 
     def __str__(self) -> str:
-        rows = [HEAD, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = aligned([HEAD, *self.rows])
         return "\n".join([self.title, *lines, *self.notes, self.summary])
 
     def to_json(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from html import escape
 from textwrap import fill
 from typing import Any
 
+from rnnbp.checking.drawing.tables import aligned
 from rnnbp.checking.report import Finding, finite
 
 EXACT = ("scalar", "per-step")  # the procedures that give the gradient of a summed cost
@@ -86,8 +87,7 @@ class ProcedureTable(Finding):
         return f"Here: off by {off}."
 
     def __str__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(*self.table, strict=True)]
-        lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in self.table]
+        lines = aligned(self.table)
         remarks = [fill(remark, 80, subsequent_indent="  ", break_on_hyphens=False) for remark in self.remarks]
         return "\n".join([fill(self.title, 80, subsequent_indent="  "), *lines, *remarks, self.verdict])
 

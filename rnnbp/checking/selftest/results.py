@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rnnbp.checking.drawing.tables import aligned
+
 NAMING = 0.9  # the share of single faults whose name must be right
 NO_NAME = "no name"
 
@@ -115,9 +117,7 @@ class SelfTest:
 
     def __str__(self) -> str:
         lines = list(self.lines)
-        table = [("planted", "named", "taken for"), *self.rows()] if self.naming else []
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines += ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        lines += aligned([("planted", "named", "taken for"), *self.rows()]) if self.naming else []
         for family in dict.fromkeys(planted.family for planted in self.not_applicable):
             idle = [" + ".join(planted.faults) for planted in self.not_applicable if planted.family == family]
             lines.append(f"not applicable, no gradient changes: {family}: {', '.join(idle)}")
