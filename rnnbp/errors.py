@@ -17,6 +17,11 @@ class UnknownNameError(UserError, KeyError):
         return str(self.args[0])
 
 
+def described(error: Exception) -> str:
+    """An error in words: its message if it is one of these, else its kind too, for it was meant for a programmer."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a mistyped name: the nearest names first, then all of them."""
     names = sorted(known)

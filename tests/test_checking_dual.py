@@ -15,7 +15,7 @@ from rnnbp.checking.methods.numeric import Asked
 from rnnbp.checking.methods.registry import METHODS
 from rnnbp.checking.methods.tangents.method import recorded
 from rnnbp.checking.methods.tangents.sparse import Columns, Units
-from rnnbp.checking.models import model_subject
+from rnnbp.checking.subjects.networks import model_subject
 from rnnbp.checking.subjects.problems import draw
 from rnnbp.checking.subjects.sequences import sequence_subject
 from rnnbp.checking.verdicts import setting

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnbp.checking import check_task
-from rnnbp.checking.models import model_subject
+from rnnbp.checking.subjects.networks import model_subject
 from rnnbp.checking.verdicts import setting, verify
 from rnnbp.errors import UserError
 from rnnbp.losses import MeanSquaredError

@@ -9,7 +9,7 @@ from rnnbp.checking.cells import check_gradients
 from rnnbp.checking.models import check_task
 from rnnbp.checking.report import Report, joined
 from rnnbp.checking.verdicts import setting
-from rnnbp.errors import UserError
+from rnnbp.errors import UserError, described
 from rnnbp.registry import CELLS, distribution
 
 # the options under which a built-in cell has other equations
@@ -53,6 +53,5 @@ def check_cells(
         except Exception as error:  # whatever a plugin raises is the plugin's fault
             if not tolerant or spec in builtin_specs():
                 raise
-            why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            reports.append(Report((how.check(spec, "–", note=why),), seed, task))
+            reports.append(Report((how.check(spec, "–", note=described(error)),), seed, task))
     return joined(reports)

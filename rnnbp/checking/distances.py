@@ -82,13 +82,13 @@ class Distance(Finding):
 
 def truncation_finding(truncated: Subject, whole: Subject, how: Setting, against: str = "claim") -> Distance:
     """The distance between the gradients of one subject under truncation and without, at the same tensors."""
-    given = {name: how.backend.asarray(value, how.dtype) for name, value in truncated.tensors.items()}
-    sides = [subject.gradients(given) for subject in (truncated, whole)]
+    sides = [subject.claimed(how.backend, how.dtype) for subject in (truncated, whole)]
     found: dict[str, Separation] = {}
     for name, value in truncated.tensors.items():
         pair = [side.get(name) for side in sides]
-        if all(d is not None and tuple(d.shape) == value.shape for d in pair):  # what does not fit fails as a check
-            found[name] = separation(*(np.asarray(how.backend.to_numpy(d), dtype=np.float64) for d in pair))
+        fitting = [d for d in pair if d is not None and d.shape == value.shape]
+        if len(fitting) == 2:  # what does not fit fails as a check
+            found[name] = separation(*fitting)
     return Distance(truncated.name, how.truncation, found, check_against(against))
 
 

@@ -18,8 +18,7 @@ from rnnbp.checking.methods.numeric import MEMORY
 from rnnbp.checking.properties.examination import Properties, of_backward
 from rnnbp.checking.properties.pullbacks import Pullback, loss_pullback, readout_pullback, subject_pullback
 from rnnbp.checking.report import Report
-from rnnbp.checking.subjects.networks import model_subject as model_subject
-from rnnbp.checking.subjects.networks import readout_subject
+from rnnbp.checking.subjects.networks import model_subject, readout_subject
 from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
 from rnnbp.errors import UserError

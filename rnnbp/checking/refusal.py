@@ -25,12 +25,11 @@ def unclipped(subject: Subject, how: Setting, checks: Sequence[Check], memory: i
     failed = {check.tensor: check.method for check in checks if not check.passed and not check.misfit}
     if not failed or how.directional(subject) or not numeric_method(how.method).numeric:
         return list(checks)
-    backend = how.backend
-    claimed = subject.gradients({n: backend.asarray(v, how.dtype) for n, v in subject.tensors.items()})
-    analytic = {n: np.asarray(backend.to_numpy(claimed[n]), dtype=np.float64) for n in failed}
+    claimed = subject.claimed(how.backend, how.dtype)
+    analytic = {n: claimed[n] for n in failed}
     if not _suspicious(list(analytic.values())):
         return list(checks)
-    asked = Asked(subject, backend, memory)
+    asked = Asked(subject, how.backend, memory)
     seen = clipped(analytic, {n: numeric_method(method).entries(asked, n) for n, method in failed.items()})
     if not seen:
         return list(checks)

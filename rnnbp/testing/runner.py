@@ -10,7 +10,7 @@ from rnnbp.backends import Backend
 from rnnbp.backends import backend as find_backend
 from rnnbp.cellbase import Cell
 from rnnbp.checking.cells import SIZES, named
-from rnnbp.errors import UserError, unknown
+from rnnbp.errors import UserError, described, unknown
 from rnnbp.testing.cases import LeftOut
 from rnnbp.testing.catalogue import CHECKS
 
@@ -48,7 +48,7 @@ class CellCheck:
         except LeftOut:
             raise
         except Exception as error:  # whatever a cell raises is the cell's fault
-            raise AssertionError(self._said(title, chosen, raised(error))) from error
+            raise AssertionError(self._said(title, chosen, described(error))) from error
         if fault:
             raise AssertionError(self._said(title, chosen, fault))
 
@@ -82,7 +82,7 @@ def check_cell(
             left_out.append((name, str(reason)))
             continue
         except Exception as error:  # whatever a cell raises is the cell's fault
-            fault, cause = raised(error), cause or error
+            fault, cause = described(error), cause or error
         if fault:
             failed.append(failure(name, fault))
         else:
@@ -123,11 +123,6 @@ def failure(name: str, fault: str) -> str:
     """A failed check: its name, what it wants, and what was found."""
     wants = " ".join((CHECKS[name].__doc__ or "").split())
     return "\n".join([f"  {name}: {wants}", *(f"    {line}" for line in fault.splitlines())])
-
-
-def raised(error: Exception) -> str:
-    """An exception as what was found."""
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def _known(checks: Iterable[str] | None) -> list[str]:

@@ -126,9 +126,7 @@ def explain(
     if subject.work > DIAGNOSED_UP_TO:
         large = f"the forward holds {subject.work} numbers, more than {DIAGNOSED_UP_TO}: check a smaller cell"
         return [Diagnosis(subject.name, (), wrong, level, large)]
-    given = {n: how.backend.asarray(v, how.dtype) for n, v in subject.tensors.items()}
-    found = {n: g for n, g in subject.gradients(given).items() if g is not None}
-    analytic = {n: np.asarray(how.backend.to_numpy(g), np.float64) for n, g in found.items()}
+    analytic = subject.claimed(how.backend, how.dtype)
     broken = [n for n, g in analytic.items() if not np.all(np.isfinite(g))]
     if broken:
         return [Diagnosis(subject.name, (), wrong, level, f"not finite: {', '.join(f'd{n}' for n in broken)}")]

@@ -45,8 +45,7 @@ def agreement(
         return Asked(taken, backend, MEMORY, seed=seed)
 
     exact = METHODS[REFERENCE].gradients(asked())
-    claimed = taken.gradients({n: backend.asarray(v, "float64") for n, v in taken.tensors.items()})
-    found = {BACKWARD: _worst(exact, {n: backend.to_numpy(d) for n, d in claimed.items()})}
+    found = {BACKWARD: _worst(exact, taken.claimed(backend, "float64"))}
     for column in COLUMNS:
         if column in METHODS and _there(column, jax):
             method, question = METHODS[column], asked()

@@ -14,7 +14,7 @@ from rnnbp.checking.properties.starts import FROM_THE_START, finite_step
 from rnnbp.checking.report import Finding
 from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import Setting
-from rnnbp.errors import UserError
+from rnnbp.errors import described
 
 
 @dataclass(frozen=True)
@@ -66,4 +66,4 @@ def attempted(ask: Callable[[], str]) -> str:
     try:
         return ask()
     except Exception as error:  # a plugin may raise anything
-        return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return described(error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from rnnbp.backends import Backend
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast
 from rnnbp.truncation import Window
@@ -42,6 +43,11 @@ class Subject:
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     problem: Problem | None = None
     windows: tuple[Window, ...] = ()
+
+    def claimed(self, backend: Backend, dtype: str) -> dict[str, HostArray]:
+        """The gradients that the backward gives in that dtype, as float64 host arrays; what is missing is left out."""
+        found = self.gradients({n: backend.asarray(v, dtype) for n, v in self.tensors.items()})
+        return {n: np.asarray(backend.to_numpy(d), dtype=np.float64) for n, d in found.items() if d is not None}
 
 
 def truncated(
