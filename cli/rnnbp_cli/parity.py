@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnnbp_cli.options import JsonOption, SeedOption, fail, print_json
-from rnnbp_cli.tables import progress_bar
+from rnnbp_cli.tables import progress_bar, say_all, show_verdicts
 
 if TYPE_CHECKING:
     from rnnbp.checking import ParityReport
@@ -50,23 +50,8 @@ def parity(
 
 def show(report: ParityReport) -> None:
     """A row for each cell, dtype and backend; what failed beyond numbers; the verdict and the worst entry."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from rnnbp.checking.parities.report import HEAD
 
-    table = Table(title=escape(report.title), title_justify="left")
-    for head in HEAD:
-        table.add_column(head, no_wrap=head != "cell", overflow="fold")
-    before = None
-    for row in report.rows:
-        *texts, verdict = map(escape, row)
-        if before not in (None, row[0]):
-            table.add_section()
-        before = row[0]
-        table.add_row(*texts, f"[{'green' if verdict == 'pass' else 'bold red'}]{verdict}[/]")
-    console = Console(emoji=False)  # a spec may look like :emoji: codes
-    console.print(table)
+    console = show_verdicts(report.title, HEAD, report.rows, sections=True, rigid=True)
     for line in [*report.notes, *report.summary.splitlines()]:
-        console.print(escape(line), style=None if report.passed else "red", highlight=False, soft_wrap=True)
+        say_all(console, line, good=report.passed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,29 +17,41 @@ PATIENCE = 2.0  # seconds without a progress bar
 
 def show_report(report: Report, *, brief: bool) -> None:
     """The table, what was found beside it, the verdict and the worst entry. `brief`: one line for each cell."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from rnnbp.checking.report import BRIEF_HEAD, HEAD
 
-    table = Table(title=escape(report.title), title_justify="left")
-    for head in BRIEF_HEAD if brief else HEAD:
-        table.add_column(head, overflow="fold")
-    before = None
-    for row in report.brief_rows if brief else [check.row for check in report.checks]:
-        *texts, verdict = map(escape, row)
-        if not brief and before not in (None, row[0]):
-            table.add_section()
-        before = row[0]
-        table.add_row(*texts, f"[{'green' if verdict == 'pass' else 'bold red'}]{verdict}[/]")
-    console = Console(emoji=False)  # a spec may look like :emoji: codes
-    console.print(table)
+    rows = report.brief_rows if brief else [check.row for check in report.checks]
+    console = show_verdicts(report.title, BRIEF_HEAD if brief else HEAD, rows, sections=not brief)
     for finding in report.findings:
         if not brief or not finding.passed or finding.kind == "diagnosis":
             say_all(console, str(finding), good=finding.passed)
     for line in [*report.notes, *report.summary.splitlines()]:
         say_all(console, line, good=report.passed)
+
+
+def show_verdicts(
+    title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, sections: bool, rigid: bool = False
+) -> Console:
+    """A table whose rows begin with a cell and end with a verdict; `sections` part the cells.
+
+    `rigid`: no column but that of the cell breaks its lines.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left")
+    for name in head:
+        table.add_column(name, no_wrap=rigid and name != "cell", overflow="fold")
+    before = None
+    for row in rows:
+        *texts, verdict = map(escape, row)
+        if sections and before not in (None, row[0]):
+            table.add_section()
+        before = row[0]
+        table.add_row(*texts, f"[{'green' if verdict == 'pass' else 'bold red'}]{verdict}[/]")
+    console = Console(emoji=False)  # a spec may look like :emoji: codes
+    console.print(table)
+    return console
 
 
 def say_all(console: Console, text: str, *, good: bool) -> None:
