@@ -32,6 +32,12 @@ class Problem:
     dys: HostArray  # (T, B, O)
     ds_T: tuple[HostArray, ...]
 
+    @property
+    def work(self) -> int:
+        """Roughly how many numbers one row of one step holds at once."""
+        widest = max((spec.shape[-1] for spec in self.cell.params.values()), default=self.cell.hidden_size)
+        return self.cell.input_size + 4 * (widest + len(self.cell.states))
+
 
 def draw(cell: Cell, time_steps: int, batch: int, seed: int, dtype: str = "float64", padded: bool = True) -> Problem:
     """The problem of that seed, its numbers being ones that `dtype` holds.

@@ -81,8 +81,6 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
             total |= {n: total[n] + d if n in total else d for n, d in found.items()}
         return total
 
-    widest = max((spec.shape[-1] for spec in cell.params.values()), default=cell.hidden_size)
-    rows = problem.xs.shape[0] * problem.xs.shape[1]
     return Subject(
         name,
         tensors,
@@ -90,7 +88,7 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
         gradients,
         padded=problem.mask is not None,
         blocks=cell.blocks,
-        work=rows * (cell.input_size + 4 * (widest + len(s0_names))),
+        work=problem.xs.shape[0] * problem.xs.shape[1] * problem.work,
         problem=problem,
         windows=tuple(windows),
     )

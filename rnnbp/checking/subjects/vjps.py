@@ -54,6 +54,4 @@ def step_subject(name: str, problem: Problem, how: Setting) -> Subject:
         zero = {n: backend.xp.zeros_like(given[n]) for n in tensors if found.get(n) is None}
         return {**found, **zero}
 
-    widest = max((spec.shape[-1] for spec in cell.params.values()), default=cell.hidden_size)
-    work = x.shape[0] * (cell.input_size + 4 * (widest + len(s_names)))
-    return Subject(name, tensors, loss, gradients, work, level="step", blocks=cell.blocks)
+    return Subject(name, tensors, loss, gradients, x.shape[0] * problem.work, level="step", blocks=cell.blocks)
