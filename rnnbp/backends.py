@@ -27,6 +27,7 @@ class Backend(ABC):
     name: ClassVar[str]
     path: ClassVar[str] = "portable"  # which code scans run through; equal bits are promised within one path only
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64", "complex64", "complex128")
+    target: ClassVar[str | None] = None  # the language that its fast scan generates from a cell, if it does
     api: ClassVar[int] = 1
 
     @classmethod
@@ -82,6 +83,12 @@ class Backend(ABC):
         """A faster scan with the contract of `rnnbp.scan`, or NotImplemented: then the portable loop runs."""
         del cell, params, xs, s0, options
         return NotImplemented
+
+    @classmethod
+    def generated(cls, cell: Any, dtype: str) -> str:
+        """The source of the kernel that the fast scan runs for a cell; a UserError where there is none."""
+        del cell, dtype
+        raise UserError(f"backend {cls.name} generates no code: targets are those of backends with a `target`")
 
     def require_dtype(self, dtype: str | None) -> None:
         """A dtype that this backend does not hold is a UserError."""

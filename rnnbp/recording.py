@@ -57,12 +57,16 @@ class Record(Mapping[str, Array]):
 
 def internals(step_backward: Callable[..., Any], batch: int) -> dict[str, Array]:
     """The arrays that a step's backward keeps, by the names that the cell gave them."""
-    code, cells = getattr(step_backward, "__code__", None), getattr(step_backward, "__closure__", None)
+    shapes = {name: (v, getattr(v, "shape", None)) for name, v in closure(step_backward).items()}
+    return {name: v for name, (v, shape) in shapes.items() if isinstance(shape, tuple) and shape[-2:-1] == (batch,)}
+
+
+def closure(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a function keeps, by name; None for what was never assigned, as may depend on an option."""
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
     if code is None or cells is None:
         return {}
-    named = zip(code.co_freevars, map(_content, cells), strict=True)
-    shapes = {name: (v, getattr(v, "shape", None)) for name, v in named}
-    return {name: v for name, (v, shape) in shapes.items() if isinstance(shape, tuple) and shape[-2:-1] == (batch,)}
+    return dict(zip(code.co_freevars, map(_content, cells), strict=True))
 
 
 def _content(cell: Any) -> Any:
