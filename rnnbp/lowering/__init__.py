@@ -1,9 +1,9 @@
 """From a cell's one definition to the graphs that backends make kernels of.
 
-`trace(cell)` gives the forward and the hand-written backward as graphs of elementwise operations, and `saved(trace)` what
+`trace(cell)` gives the forward and the hand-written backward as graphs of elementwise operations, `saved(trace)` what
 the forward must leave for the backward. `statements(roots, …)` are lines of a language, in the cell's own names;
-`evaluate(roots, inputs, xp)` is the graph on arrays, to the bits of the cell; `derivative(roots, errors, by)` follows the
-rules of calculus, an oracle for the backward; `dot(trace)` is a drawing.
+`evaluate(roots, inputs, xp)` is the graph on arrays, to the bits of the cell; `derivative(roots, errors, by)` follows
+the rules of calculus, an oracle for the backward; `dot(trace)` is a drawing.
 """
 
 from rnnbp.lowering.deriving import derivative as derivative
