@@ -15,6 +15,8 @@ from rnnbp.lowering.nodes import Untraceable as Untraceable
 from rnnbp.lowering.nodes import reach as reach
 from rnnbp.lowering.saving import saved as saved
 from rnnbp.lowering.tracing import Trace as Trace
+from rnnbp.lowering.tracing import random_inputs as random_inputs
+from rnnbp.lowering.tracing import run_on as run_on
 from rnnbp.lowering.tracing import trace as trace
 from rnnbp.lowering.tracing import untraceable as untraceable
 from rnnbp.lowering.writing import FORMS as FORMS

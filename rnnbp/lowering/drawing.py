@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rnnbp.lowering.nodes import Node, reach
+from rnnbp.lowering.nodes import INFIX, Node, reach
 from rnnbp.lowering.saving import saved
 from rnnbp.lowering.tracing import Trace
-from rnnbp.lowering.writing import INFIX
 
 
 def dot(trace: Trace) -> str:
@@ -31,17 +30,14 @@ def dot(trace: Trace) -> str:
 
 
 def _label(node: Node, named: Mapping[Node, str]) -> str:
-    does = str(node.value) if node.op in ("input", "constant") else INFIX.get(node.op, node.op)
+    does = str(node.value) if node.op in ("input", "constant") else INFIX.get(node.op, (node.op,))[0]
     return f"{named[node]} = {does}" if node in named and node.args else does
 
 
 def _roots(roots: Mapping[str, Node | None], numbers: Mapping[Node, str], group: str) -> list[str]:
-    """What comes out, each with its name; what is zero, or no more than an input, has no edge."""
+    """What comes out, each with its name; what is zero has no edge."""
     lines = []
     for k, (name, node) in enumerate(roots.items()):
-        if node is not None and node in numbers:
-            lines.append(f'  {group}{k} [label="{name}", shape=plaintext];')
-            lines.append(f"  {numbers[node]} -> {group}{k};")
-        else:
-            lines.append(f'  {group}{k} [label="{name} = {0 if node is None else node}", shape=plaintext];')
+        lines.append(f'  {group}{k} [label="{name}{" = 0" if node is None else ""}", shape=plaintext];')
+        lines += [] if node is None else [f"  {numbers[node]} -> {group}{k};"]
     return lines

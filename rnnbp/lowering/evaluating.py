@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rnnbp.lowering.nodes import Node, reach
+from rnnbp.lowering.nodes import OPERATORS, Node, reach
 from rnnbp.numerics import Array, Namespace
-
-# what Python's operators say takes numbers beside arrays, which the functions of the standard may not
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
-    "negative": operator.neg,
-    "pow": operator.pow,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-    "logical_and": operator.and_,
-    "logical_or": operator.or_,
-    "logical_not": operator.invert,
-    "detach": lambda a: a,
-}
 
 
 def evaluate(roots: Sequence[Node | None], inputs: Mapping[str, Array], xp: Namespace) -> list[Any]:
@@ -49,8 +28,8 @@ def evaluate(roots: Sequence[Node | None], inputs: Mapping[str, Array], xp: Name
             values[node] = inputs[node.value]
         elif node.op == "constant":
             values[node] = node.value
-        elif node.op in _OPERATORS:
-            values[node] = _OPERATORS[node.op](*args)
+        elif node.op in OPERATORS:
+            values[node] = OPERATORS[node.op](*args)
         else:
             values[node] = getattr(xp, node.op)(*map(array, args))
     return [None if root is None else array(values[root]) for root in roots]

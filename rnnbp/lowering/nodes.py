@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any, NoReturn
 
@@ -24,42 +24,48 @@ class NoAttribute(Untraceable, AttributeError):
     """What a symbol does not have; `hasattr` says so."""
 
 
-# operation -> the same on Python's numbers
-FOLDS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
+# operation -> its sign, and what it does to arrays and numbers alike
+INFIX: dict[str, tuple[str, Callable[..., Any]]] = {
+    "add": ("+", operator.add),
+    "subtract": ("-", operator.sub),
+    "multiply": ("*", operator.mul),
+    "divide": ("/", operator.truediv),
+    "less": ("<", operator.lt),
+    "less_equal": ("<=", operator.le),
+    "greater": (">", operator.gt),
+    "greater_equal": (">=", operator.ge),
+    "equal": ("==", operator.eq),
+    "not_equal": ("!=", operator.ne),
+}
+COMPARISONS = tuple(INFIX)[4:]
+# operation -> the same on arrays, by Python's operators: they take numbers beside arrays, functions may not
+OPERATORS: dict[str, Callable[..., Any]] = {op: does for op, (_, does) in INFIX.items()} | {
     "negative": operator.neg,
     "pow": operator.pow,
-    "tanh": math.tanh,
-    "exp": math.exp,
-    "expm1": math.expm1,
-    "log": math.log,
-    "log1p": math.log1p,
-    "sqrt": math.sqrt,
-    "minimum": min,
-    "maximum": max,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-    "logical_and": lambda a, b: bool(a and b),
-    "logical_or": lambda a, b: bool(a or b),
-    "logical_not": operator.not_,
-    "where": lambda condition, a, b: a if condition else b,
+    "logical_and": operator.and_,
+    "logical_or": operator.or_,
+    "logical_not": operator.invert,
+    "detach": lambda a: a,
 }
 FUNCTIONS = ("tanh", "exp", "expm1", "log", "log1p", "sqrt")  # what costs more than a few cycles
+# operation -> the same on Python's numbers; "detach" is no function of the standard
+FOLDS = {op: does for op, does in OPERATORS.items() if op != "detach"} | {op: getattr(math, op) for op in FUNCTIONS}
+FOLDS |= {"minimum": min, "maximum": max, "logical_not": operator.not_, "where": lambda c, a, b: a if c else b}
 
 
-def _operator(op: str) -> Callable[[Node, Any], Node]:
-    return lambda self, other: self.graph.node(op, self, other)
+def _operator(op: str) -> Callable[..., Node]:
+    return lambda self, *others: self.graph.node(op, self, *others)
 
 
 def _reflected(op: str) -> Callable[[Node, Any], Node]:
     return lambda self, other: self.graph.node(op, other, self)
+
+
+def _refused(why: str) -> Callable[..., NoReturn]:
+    def method(*_: Any) -> NoReturn:
+        raise Untraceable(why)
+
+    return method
 
 
 class Node:
@@ -80,22 +86,11 @@ class Node:
     def __getattr__(self, name: str) -> NoReturn:
         raise NoAttribute(f"it asks for .{name} of an operand")
 
-    def __bool__(self) -> NoReturn:
-        raise Untraceable("it branches on a value: write xp.where")
-
-    def __float__(self) -> NoReturn:
-        raise Untraceable("it takes a number out of an array")
-
-    def __getitem__(self, key: Any) -> NoReturn:
-        raise Untraceable("it takes an operand apart by index")
-
-    def __iter__(self) -> Iterator[Any]:
-        raise Untraceable("it goes through an operand entry by entry")
-
-    def __matmul__(self, other: Any) -> NoReturn:
-        raise Untraceable("it multiplies matrices inside pointwise")
-
-    __int__, __index__, __len__, __rmatmul__ = __float__, __float__, __float__, __matmul__
+    __bool__ = _refused("it branches on a value: write xp.where")
+    __float__ = __int__ = __index__ = __len__ = _refused("it takes a number out of an array")
+    __getitem__ = _refused("it takes an operand apart by index")
+    __iter__ = _refused("it goes through an operand entry by entry")
+    __matmul__ = __rmatmul__ = _refused("it multiplies matrices inside pointwise")
     __hash__ = object.__hash__
 
     __add__, __radd__ = _operator("add"), _reflected("add")
@@ -104,14 +99,8 @@ class Node:
     __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
     __pow__, __rpow__ = _operator("pow"), _reflected("pow")
     __and__, __or__ = _operator("logical_and"), _operator("logical_or")
-    __lt__, __le__, __gt__, __ge__ = map(_operator, ("less", "less_equal", "greater", "greater_equal"))
-    __eq__, __ne__ = _operator("equal"), _operator("not_equal")  # type: ignore[assignment]  # a node, as arrays give
-
-    def __neg__(self) -> Node:
-        return self.graph.node("negative", self)
-
-    def __invert__(self) -> Node:
-        return self.graph.node("logical_not", self)
+    __lt__, __le__, __gt__, __ge__, __eq__, __ne__ = map(_operator, COMPARISONS)  # type: ignore[assignment]
+    __neg__, __invert__ = _operator("negative"), _operator("logical_not")
 
 
 class Graph:
@@ -143,9 +132,9 @@ class Graph:
         return self._unique(op, nodes) if same is None else same
 
     def _same_value(self, op: str, args: tuple[Node, ...]) -> Node | None:
-        """The argument that the result equals bit for bit, if one does (x + 0 is not among these: −0 + 0 is +0)."""
+        """The argument that the result equals bit for bit, if one does (not x ± 0: −0 + 0 is +0)."""
         last = args[-1].value if args[-1].op == "constant" else None
-        if op in ("multiply", "divide", "pow") and last == 1.0 or op == "subtract" and last == 0.0:
+        if op in ("multiply", "divide", "pow") and last == 1.0:
             return args[0]
         if op == "multiply" and args[0].op == "constant" and args[0].value == 1.0:
             return args[1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -13,7 +15,7 @@ import numpy as np
 from rnnbp.cellbase import Cell, PointwiseCell
 from rnnbp.lowering.evaluating import evaluate
 from rnnbp.lowering.nodes import Graph, Node, Untraceable
-from rnnbp.numerics import HostArray
+from rnnbp.numerics import Array, HostArray, Namespace
 from rnnbp.recording import closure
 
 Named = Mapping[str, Node]
@@ -43,11 +45,9 @@ class Trace:
     @property
     def gradients(self) -> dict[str, Node | None]:
         """The backward roots by name: da_<gate>, d<state>, d<parameter>."""
-        parts = {f"d{name}": node for name, node in self.da.items()}
-        return parts | {f"d{name}": node for name, node in {**self.ds, **self.dp}.items()}
+        return {f"d{name}": node for part in (self.da, self.ds, self.dp) for name, node in part.items()}
 
 
-@lru_cache(maxsize=256)
 def trace(cell: Cell, marks_detached: bool = False) -> Trace:
     """Run a cell on symbols; a cell that cannot be told by elementwise expressions alone is `Untraceable`.
 
@@ -57,34 +57,35 @@ def trace(cell: Cell, marks_detached: bool = False) -> Trace:
     """
     if not isinstance(cell, PointwiseCell):
         raise Untraceable("it is a plain Cell: only the pointwise part of a PointwiseCell is elementwise")
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise Untraceable(f"it is not hashable ({error})") from error
+    return _trace(cell, marks_detached)
+
+
+@lru_cache(maxsize=256)
+def _trace(cell: PointwiseCell, marks_detached: bool) -> Trace:
     graph = Graph(marks_detached)
     names = [n for g in cell.gates for n in ((f"a_{g}_x", f"a_{g}_h") if g in cell.split else (f"a_{g}",))]
-    operands, states, params, data = (
-        {name: graph.input(name) for name in group} for group in (names, cell.states, cell.elementwise, cell.data)
-    )
-    errors = {name: graph.input(f"d{name}'") for name in states}
+    groups = (names, cell.states, cell.elementwise, cell.data)
+    if twice := [name for name, count in Counter(chain(*groups)).items() if count > 1]:
+        raise Untraceable(f"it has two things of the name {twice[0]}")
+    a, s, p, e = ({name: graph.input(name) for name in group} for group in groups)
+    errors = {name: graph.input(f"d{name}'") for name in s}
     try:
-        s1, backward = cell.pointwise(graph.xp, tuple(operands.values()), tuple(states.values()), params, data)
+        s1, backward = cell.pointwise(graph.xp, tuple(a.values()), tuple(s.values()), p, e)
         internals = {name: value for name, value in closure(backward).items() if isinstance(value, Node)}
         da, ds, dp = backward(tuple(errors.values()))
+        new = _named(graph, "states", s, s1)
+        of_a, of_s = _named(graph, "errors of pre-activations", a, da), _named(graph, "errors of states", s, ds)
+        of_p = _named(graph, "errors of parameters", [name for name in dp if name in p], tuple(dp.values()))
     except Untraceable:
         raise
     except Exception as error:  # whatever a cell does with what is no array
         told = str(error).partition("\n")[0]
         raise Untraceable(f"it fails on symbols ({type(error).__name__}: {told})") from error
-    found = Trace(
-        cell,
-        operands,
-        states,
-        params,
-        data,
-        _named("states", states, s1),
-        errors,
-        _named("errors of pre-activations", operands, da),
-        _named("errors of states", states, ds),
-        {name: d for name, d in dp.items() if name in params},
-        internals,
-    )
+    found = Trace(cell, a, s, p, e, new, errors, of_a, of_s, of_p, internals)
     _same_as_cell(found)
     return found
 
@@ -98,36 +99,37 @@ def untraceable(cell: Cell) -> str | None:
     return None
 
 
-def _named(what: str, names: Mapping[str, Any], nodes: Any) -> dict[str, Any]:
+def random_inputs(found: Trace, rng: np.random.Generator, scale: float = 1.0, batch: int = 2) -> dict[str, HostArray]:
+    """Host arrays for every input of a trace; pre-activations and errors are normal numbers times `scale`."""
+    cell = found.cell
+    wide = (*found.operands, *(node.value for node in found.errors.values()))
+    drawn: dict[str, HostArray] = {name: scale * rng.standard_normal((batch, cell.hidden_size)) for name in wide}
+    drawn |= dict(zip(found.states, cell.random_state(rng, batch), strict=True))
+    drawn |= {name: rng.standard_normal((1, *spec.shape)) for name, spec in cell.elementwise.items()}
+    return drawn | {name: rng.random((batch, *shape)) for name, shape in cell.data.items()}
+
+
+def run_on(found: Trace, inputs: Mapping[str, Array], xp: Namespace) -> list[Any]:
+    """What the cell itself makes of such arrays: the new states, then its gradients in the order of `gradients`."""
+    a, s, p, e = ({n: inputs[n] for n in group} for group in (found.operands, found.states, found.params, found.data))
+    s1, backward = found.cell.pointwise(xp, tuple(a.values()), tuple(s.values()), p, e)
+    da, ds, dp = backward(tuple(inputs[node.value] for node in found.errors.values()))
+    return [*s1, *da, *ds, *(dp.get(name) for name in found.dp)]
+
+
+def _named(graph: Graph, what: str, names: Collection[str], nodes: Any) -> dict[str, Any]:
     """What came back, by name; a number in place of an array becomes a node."""
     if not isinstance(nodes, (tuple, list)) or len(nodes) != len(names):
         raise Untraceable(f"it does not return {len(names)} {what}")
-    graph = next(iter(names.values())).graph
     return {n: d if d is None or isinstance(d, Node) else graph.constant(d) for n, d in zip(names, nodes, strict=True)}
 
 
 def _same_as_cell(found: Trace) -> None:
-    """The graph gives the bits that the cell gives, on two draws of random numbers."""
-    cell, rng = found.cell, np.random.default_rng(0)
+    """The graph gives the bits that the cell gives, on two draws of random numbers; a constant may have any shape."""
+    rng, roots = np.random.default_rng(0), (*found.new_states.values(), *found.gradients.values())
     for scale in (1.0, 30.0):
-        drawn: dict[str, HostArray] = {}
-        wide = (*found.operands, *(node.value for node in found.errors.values()))
-        drawn |= {name: scale * rng.standard_normal((2, cell.hidden_size)) for name in wide}
-        drawn |= dict(zip(found.states, cell.random_state(rng, 2), strict=True))
-        drawn |= {n: rng.standard_normal((1, *spec.shape)) for n, spec in cell.elementwise.items()}
-        drawn |= {n: rng.random((2, *shape)) for n, shape in cell.data.items()}
+        drawn = random_inputs(found, rng, scale)
         with np.errstate(all="ignore"):  # a draw may lie outside a function's domain: NaN equals NaN here
-            groups = (found.operands, found.states, found.params, found.data)
-            a, s, p, e = ({name: drawn[name] for name in group} for group in groups)
-            s1, backward = cell.pointwise(xp, tuple(a.values()), tuple(s.values()), p, e)
-            da, ds, dp = backward(tuple(drawn[node.value] for node in found.errors.values()))
-            wanted = [*s1, *da, *ds, *(dp.get(name) for name in found.dp)]
-            roots = [*found.new_states.values(), *found.da.values(), *found.ds.values(), *found.dp.values()]
-            for got, want in zip(evaluate(roots, drawn, xp), wanted, strict=True):
-                if (got is None) != (want is None) or (want is not None and not _same_bits(got, want)):
+            for a, b in zip(evaluate(roots, drawn, xp), run_on(found, drawn, xp), strict=True):
+                if not (a is b if a is None or b is None else np.all((a == b) | ((a != a) & (b != b)))):
                     raise Untraceable("on symbols it computes something else than on arrays")
-
-
-def _same_bits(a: HostArray, b: HostArray) -> bool:
-    """Equal entries, NaN for NaN, where what is the same for every entry may have been written once."""
-    return bool(np.all((a == b) | ((a != a) & (b != b))))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from itertools import count
 
-from rnnbp.lowering.nodes import FUNCTIONS, Node, reach
+from rnnbp.lowering.nodes import COMPARISONS, FUNCTIONS, INFIX, Node, reach
 
 WIDTH = 72  # an expression longer than this is cut in two
 
@@ -33,13 +33,25 @@ class Language:
         return self.forms.get(node.op, f"{node.op}({', '.join(f'{{{k}}}' for k in range(len(node.args)))})")
 
 
-INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-INFIX |= {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
-FORMS = {op: f"{{0}} {sign} {{1}}" for op, sign in INFIX.items()} | {"negative": "-{0}"}
+FORMS = {op: f"{{0}} {sign} {{1}}" for op, (sign, _) in INFIX.items()} | {"negative": "-{0}"}
 # how tightly an operation binds; what stands alone, a name or a call, binds tightest
-_BINDS = {"add": 2, "subtract": 2, "multiply": 3, "divide": 3, "pow": 3, "negative": 3}
-_BINDS |= dict.fromkeys(("where", "logical_and", "logical_or", "logical_not"), 0) | dict.fromkeys(list(INFIX)[4:], 1)
+_LOGICAL = ("where", "logical_and", "logical_or", "logical_not")
+_BINDS = dict.fromkeys(_LOGICAL, 0) | dict.fromkeys(COMPARISONS, 1)
+_BINDS |= {"add": 2, "subtract": 2, "multiply": 3, "divide": 3, "pow": 3, "negative": 3}
 _ALONE = 4
+
+
+def _arguments_bind(node: Node) -> list[int]:
+    """How tightly each argument must bind to stand there without brackets, in Python as in C.
+
+    Sums and products go from left to right; a < b < c is a chain in Python, so a comparison takes none as it is.
+    """
+    mine = _BINDS.get(node.op, _ALONE)
+    if mine == _ALONE:
+        return [0] * len(node.args)
+    if node.op in ("add", "subtract", "multiply", "divide"):
+        return [mine, mine + 1]
+    return [1] * 3 if node.op == "where" else [_BINDS["add"]] * 2 if node.op in COMPARISONS else [_ALONE] * 2
 
 
 def statements(
@@ -50,11 +62,15 @@ def statements(
     known: nodes that there are already, and how they are written. names: the cell's own. What is used twice, has a
     name, or is a function gets a variable; the rest is written where it is used.
     """
-    taken = {*language.reserved, *known.values()}
-    own = {node: _free(name, taken) for name, node in names.items()}
+    reached = reach(roots.values(), stop=known)
+    taken = {*language.reserved, *known.values(), *(node.value for node in reached if node.op == "input")}
+    own: dict[Node, str] = {}
+    for name, node in names.items():
+        own[node] = _free(name, taken | set(own.values()))
     taken |= set(own.values())
-    order = [node for node in reach(roots.values(), stop=known) if node.op not in ("input", "constant")]
-    uses = Counter(a for node in order for a in node.args) + Counter(roots.values())
+    order = [node for node in reached if node.op not in ("input", "constant")]
+    uses = Counter(roots.values())
+    uses.update(a for node in order for a in node.args * (2 if node.op == "pow" else 1))  # which may be a product
     written = {node: (text, _ALONE) for node, text in known.items()}
     lines: list[str] = []
 
@@ -66,22 +82,15 @@ def statements(
         return found if tight >= binds else f"({found})"
 
     for node in order:
-        mine = _BINDS.get(node.op, _ALONE)
-        within = [0] * len(node.args) if mine == _ALONE else [mine] + [mine + 1] * (len(node.args) - 1)
-        value = language.form(node).format(*map(text, node.args, [_ALONE, 0] if node.op == "pow" else within))
+        value = language.form(node).format(*map(text, node.args, _arguments_bind(node)))
         if node in own or uses[node] > 1 or node.op in FUNCTIONS or len(value) > WIDTH:
-            name = own[node] if node in own else _free_number(taken)
+            name = own[node] if node in own else next(v for k in count(1) if (v := f"v{k}") not in taken)
             taken.add(name)
             lines.append(language.assignment.format(name=name, value=value))
             written[node] = (name, _ALONE)
         else:
-            written[node] = (value, mine)
+            written[node] = (value, _BINDS.get(node.op, _ALONE))
     return lines, {name: text(node) for name, node in roots.items()}
-
-
-def _free_number(taken: Set[str]) -> str:
-    """The first of v1, v2, … that is not taken."""
-    return next(name for k in count(1) if (name := f"v{k}") not in taken)
 
 
 def _free(name: str, taken: Set[str]) -> str:
