@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnnbp.backends import Backend
+from rnnbp.cellbase import Cell
 from rnnbp.checking.metric import Discrepancy, compare
 from rnnbp.checking.report import Finding
 from rnnbp.checking.subjects.subject import Subject
@@ -79,6 +80,11 @@ class NumericMethod(ABC):
     def unsuited(self, subject: Subject) -> str:
         """Why it cannot be asked about this subject; empty if it can."""
         del subject
+        return ""
+
+    def refuses(self, cell: Cell) -> str:
+        """Why it can say nothing of a cell, whatever the subject; empty if it can."""
+        del cell
         return ""
 
     def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:

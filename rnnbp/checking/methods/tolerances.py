@@ -17,7 +17,7 @@ class Tolerance(NamedTuple):
 
 
 _ORACLE = Tolerance(1e-10, "another exact algorithm: a right backward measures 1e-16 to 1e-14")
-_ORACLES = ("autodiff", "autodiff-torch", "autodiff-jax", "rtrl")
+_ORACLES = ("autodiff", "autodiff-torch", "autodiff-jax", "symbolic", "rtrl")
 _FLOAT32 = Tolerance(
     1e-5, "rounding of a float32 backward: a right one measures 1e-7 against the float64 reference at the same numbers"
 )

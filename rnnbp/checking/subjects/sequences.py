@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from rnnbp.cellbase import State
+from rnnbp.backends import Backend
+from rnnbp.cellbase import Cell, State
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss, plain
 from rnnbp.checking.subjects.problems import Problem, tensor_names
 from rnnbp.checking.subjects.subject import Subject, Tensors, truncated
@@ -81,6 +83,10 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
             total |= {n: total[n] + d if n in total else d for n, d in found.items()}
         return total
 
+    def exchange(other: Cell, where: Backend) -> Subject:
+        own = replace(how, backend=where, dtype="float64")
+        return sequence_subject(name, replace(problem, cell=other), windows, own)
+
     return Subject(
         name,
         tensors,
@@ -91,4 +97,6 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
         work=problem.xs.shape[0] * problem.xs.shape[1] * problem.work,
         problem=problem,
         windows=tuple(windows),
+        cell=cell,
+        exchange=exchange,
     )

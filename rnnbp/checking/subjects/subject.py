@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from rnnbp.backends import Backend
+from rnnbp.cellbase import Cell
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast
 from rnnbp.truncation import Window
@@ -30,7 +31,8 @@ class Subject:
     The loss takes tensors with a leading axis of copies, complex ones, and operands of the arithmetic; the gradients
     are taken once, in the dtype that is checked. `work` is roughly how many numbers one copy's loss holds at once.
     `level` says what is checked: a step, a sequence, a model. `blocks` names what lies side by side on the last axis of
-    a tensor: the gates. `problem` is what a cell over a sequence was made from, for methods that run it their own way.
+    a tensor: the gates. `problem` is what a cell over a sequence was made from, for methods that run it their own way;
+    `exchange` gives the same subject of another cell than `cell`, in float64 on that backend.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Subject:
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     problem: Problem | None = None
     windows: tuple[Window, ...] = ()
+    cell: Cell | None = None
+    exchange: Callable[[Cell, Backend], Subject] | None = None
 
     def claimed(self, backend: Backend, dtype: str) -> dict[str, HostArray]:
         """The gradients that the backward gives in that dtype, as float64 host arrays; what is missing is left out."""

@@ -5,11 +5,13 @@ A wrong step is a bug of the cell; a right step in a wrong sequence a bug of the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from rnnbp.cellbase import State
+from rnnbp.backends import Backend
+from rnnbp.cellbase import Cell, State
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss, plain
 from rnnbp.checking.subjects.problems import Problem, tensor_names
 from rnnbp.checking.subjects.subject import Subject, Tensors
@@ -54,4 +56,8 @@ def step_subject(name: str, problem: Problem, how: Setting) -> Subject:
         zero = {n: backend.xp.zeros_like(given[n]) for n in tensors if found.get(n) is None}
         return {**found, **zero}
 
-    return Subject(name, tensors, loss, gradients, x.shape[0] * problem.work, level="step", blocks=cell.blocks)
+    def exchange(other: Cell, where: Backend) -> Subject:
+        return step_subject(name, replace(problem, cell=other), replace(how, backend=where, dtype="float64"))
+
+    work = x.shape[0] * problem.work
+    return Subject(name, tensors, loss, gradients, work, level="step", blocks=cell.blocks, cell=cell, exchange=exchange)
