@@ -47,6 +47,8 @@ class CupyBackend(Backend):
     """CuPy arrays on a CUDA device: `cuda:0`, `cuda:1`, …, which becomes the current one, or the one that is."""
 
     name = "cupy"
+    path = "cuda"
+    target = "cuda"
 
     @classmethod
     def available(cls) -> str | None:
@@ -87,6 +89,19 @@ class CupyBackend(Backend):
         import cupy
 
         return np.asarray(cupy.asnumpy(x))
+
+    def scan(self, cell: Any, params: Any, xs: Array, s0: Any, **options: Any) -> Any:
+        from rnnbp_cupy.devices import Cuda
+        from rnnbp_cupy.scanning import scan
+
+        return scan(Cuda(), cell, params, xs, s0, **options)
+
+    @classmethod
+    def generated(cls, cell: Any, dtype: str) -> str:
+        """The CUDA C source of the cell's two kernels; it is made without CuPy."""
+        from rnnbp_cupy.generating import source
+
+        return source(cell, dtype)
 
     def synchronize(self) -> None:
         self._on_device().synchronize()
