@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from math import nan, prod
+from math import prod
 
 import array_api_compat.numpy as xp
 import numpy as np
@@ -14,15 +14,15 @@ import pytest
 
 import rnnbp
 from rnnbp import UserError
-from rnnbp.benching import Mismatch, Plan, Report, Size, bench, parse_sizes, split_specs, timing
-from rnnbp.benching.contenders import BOTH, FORWARD, PASSES, ours
+from rnnbp.backends import installed_version
+from rnnbp.benching import Plan, Report, Size, bench, parse_sizes, split_specs, timing
+from rnnbp.benching.contenders import BOTH, FORWARD, PASSES, ours, portable
 from rnnbp.benching.machine import cores, machine
 from rnnbp.benching.memory import Question, peak_of
 from rnnbp.benching.problems import draw
 from rnnbp.benching.reports import HEAD, Case, Measured
-from rnnbp.benching.runner import compare
-from rnnbp.benching.timing import Timing, alternate, gemm
-from rnnbp.benching.torch_peer import device_beside, layer_of, like_with_like, torch_peer
+from rnnbp.benching.timing import Timing, alternate, gemm, host_seconds
+from rnnbp.scanning import reference
 from rnnbp.unrolling import unroll
 
 SIZE = Size(6, 3, 4, 5)
@@ -36,12 +36,6 @@ def at_once(monkeypatch):
     """No waiting between calls."""
     monkeypatch.setattr(timing, "SETTLE", 0.0)
     monkeypatch.setattr(timing, "GEMM_SIZES", {"cpu": 96, "gpu": 96})
-
-
-@pytest.fixture
-def torch_cpu():
-    pytest.importorskip("torch")
-    return rnnbp.backend("torch", "cpu")
 
 
 # ---- what is asked for -----------------------------------------------------------------------------------------------
@@ -74,6 +68,7 @@ def test_commas_part_cells_and_their_options():
         ({"backends": ()}, "at least one backend"),
         ({"dtype": "complex64"}, "dtype must be float32 or float64 for timing; got 'complex64'"),
         ({"against": "torhc"}, "unknown peer 'torhc': did you mean torch"),
+        ({"path": "fastest"}, "unknown path 'fastest': known are portable"),
         ({"repeats": 0}, "repeats must be at least 1; got 0"),
         ({"threads": 0}, "threads must be at least 1; got 0"),
     ],
@@ -89,7 +84,10 @@ def test_jax_is_not_compared_with_fewer_threads():
         pytest.skip("jax is on a GPU")
     with pytest.raises(UserError, match="jax takes every core of its process, .* so the others must too; got"):
         Plan(("lstm",), (SIZE,), (rnnbp.backend("jax"),), threads=cores() + 1)
+    with pytest.raises(UserError, match="jax takes every core of its process, .* so the others must too; got"):
+        Plan(("lstm",), (SIZE,), (NUMPY,), against="jax", threads=cores() + 1)
     assert Plan(("lstm",), (SIZE,), (rnnbp.backend("jax"),), threads=cores()).threads == cores()
+    assert Plan(("lstm",), (SIZE,), (NUMPY,), against="jax", threads=cores()).threads == cores()
 
 
 def test_a_size_beyond_the_address_space_is_refused():
@@ -158,9 +156,60 @@ def test_a_case_does_the_arithmetic():
     head, first, second = case.rows()
     assert len(head) == len(first) == len(second) == len(HEAD) and head[0] == "lstm  6,3,4,5"
     assert first[1:] == ("250 (500)", "1e+03 (2e+03)", "3 (150 %)", "18", "3.0", "0.50, 3.00")
-    assert second[0] == "  torch.nn.LSTM" and second[-2:] == ("–", "")
+    assert first[0] == "  numpy (portable)" and second[0] == "  torch.nn.LSTM" and second[-2:] == ("–", "")
     alone = replace(case, peer=None, note="torch.nn has no such cell")
     assert alone.speed(BOTH) is None and alone.to_json()["peer"] is None and len(list(alone.rows())) == 2
+
+
+# ---- the path --------------------------------------------------------------------------------------------------------
+class Fast(rnnbp.Backend):
+    """NumPy with a scan that counts its calls, and takes cells without a bias only."""
+
+    name, path, calls = "numpy", "fast", 0
+    available = version = None
+
+    def devices(self):
+        return ("cpu",)
+
+    def _namespace(self):
+        return xp
+
+    def asarray(self, x, dtype=None):
+        return np.asarray(x, dtype)
+
+    def to_numpy(self, x):
+        return x
+
+    def scan(self, cell, params, xs, s0, **options):
+        if cell.bias:
+            return NotImplemented
+        type(self).calls += 1
+        return reference(xp, cell, params, xs, s0, **options)
+
+
+Fast.__abstractmethods__ = frozenset()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_path_that_ran_is_told_not_the_one_that_might_have():
+    plan = Plan(("rnn", "rnn:bias=false"), (SIZE,), (Fast(),), repeats=1, memory=False)
+    told, not_told = bench(plan), bench(replace(plan, path="portable"))
+    assert [r["path"] for r in told.to_json()["results"]] == ["portable", "fast"]
+    assert [next(rows[1] for rows in [list(c.rows())])[0] for c in told.cases] == [
+        "  numpy (portable)",
+        "  numpy (fast)",
+    ]
+    assert [case.path for case in not_told.cases] == ["portable", "portable"]
+
+
+def test_the_portable_path_leaves_the_fast_scan_alone():
+    problem, slow = draw("rnn:bias=false", SIZE, "float32", 0), portable(Fast())
+    Fast.calls = 0
+    answers = ours(problem, slow).answers()
+    assert Fast.calls == 0 and slow.xp is xp and (slow.path, slow.device) == ("portable", None)
+    assert ours(problem, Fast()).path == "fast" and Fast.calls == 1
+    assert all(np.array_equal(a, answers[name]) for name, a in ours(problem, Fast()).answers().items())
+    assert portable(NUMPY).name == "numpy" and portable(NUMPY).path == "portable"
 
 
 # ---- how it is timed -------------------------------------------------------------------------------------------------
@@ -180,18 +229,24 @@ FakeClock.__abstractmethods__ = frozenset()
 @pytest.mark.usefixtures("at_once")
 def test_calls_take_turns_and_each_runs_once_untimed_before():
     log, ticks = [], []
-    calls = {name: (FakeClock(), lambda name=name: log.append(name) or float(len(log))) for name in "abc"}
+    calls = {name: (FakeClock().seconds, lambda name=name: log.append(name) or float(len(log))) for name in "abc"}
     found = alternate(calls, 3, lambda: ticks.append(len(log)))
     assert "".join(log) == "aabbcc" + "ccbbaa" + "aabbcc" and ticks == [6, 12, 18]
     assert found["a"].seconds == (2.0, 12.0, 14.0)  # the second call of each pair
     assert found["a"].least == 2.0 and found["a"].median == 12.0
 
 
+def test_the_host_clock_counts_the_call(monkeypatch):
+    now = iter([1.0, 3.5])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(now))
+    assert host_seconds(lambda: None) == 2.5
+
+
 def test_the_call_runs_alone_until_the_others_have_settled(monkeypatch):
     log, now = [], iter(np.arange(0, 10, 0.02))
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(now))
     monkeypatch.setattr(timing, "SETTLE", 0.05)
-    alternate({"a": (FakeClock(), lambda: log.append("a") or 0.0)}, 1, lambda: None)
+    alternate({"a": (FakeClock().seconds, lambda: log.append("a") or 0.0)}, 1, lambda: None)
     assert len(log) == 4  # at 0, 0.02 and 0.04 seconds untimed, then the one that counts
 
 
@@ -202,88 +257,6 @@ def test_gemm_is_a_full_product(backend, monkeypatch):
     assert n in (96, 128) and product.shape == (n, n)
     a = np.random.default_rng(0).standard_normal((n, n))
     assert np.max(np.abs(product - a @ a.T)) <= n * np.finfo(float).eps * np.max(np.abs(product))
-
-
-# ---- the peer --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("spec", WITH_PEER)
-def test_the_peer_computes_the_same(spec, dtype, torch_cpu):
-    problem = draw(spec, SIZE, dtype, 3)
-    mine, theirs = ours(problem, NUMPY), torch_peer(problem, torch_cpu)
-    assert set(theirs.answers()) == {"Y", "dX", *(f"d{name}" for name in problem.params)}
-    assert 0 <= compare(mine, theirs, problem.tolerance, spec) <= problem.tolerance
-    for which in PASSES:
-        assert np.array_equal(torch_cpu.to_numpy(theirs.calls[which]()[0]), theirs.answers()["Y"])
-
-
-@pytest.mark.parametrize("spec", ["lstm", "gru", "rnn"])
-def test_the_peer_computes_the_same_at_a_real_size(spec, torch_cpu):
-    problem = draw(spec, Size(60, 16, 64, 96), "float32", 0)
-    assert compare(ours(problem, NUMPY), torch_peer(problem, torch_cpu), problem.tolerance, spec) > 0
-
-
-def gates_swapped(problem):
-    H = problem.size.hidden_size
-    order = np.r_[H : 2 * H, :H, 2 * H : problem.params["U"].shape[1]]
-    return {"U": problem.params["U"][:, order]}
-
-
-FAULTS = {
-    "gates swapped": ("lstm", gates_swapped),
-    "U transposed in part": ("rnn", lambda p: {"U": np.ascontiguousarray(p.params["U"].T)}),
-    "inner bias dropped": ("gru", lambda p: {"bu": np.zeros_like(p.params["bu"])}),
-    "weights off by 0.1 %": ("lstm", lambda p: {"W": 1.001 * p.params["W"]}),
-    "not a number": ("rnn", lambda p: {"b": np.full_like(p.params["b"], nan)}),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_peer_that_computes_something_else_is_found(fault, torch_cpu):
-    spec, change = FAULTS[fault]
-    problem = draw(spec, SIZE, "float32", 0)
-    wrong = replace(problem, params=problem.params | {n: a.astype("float32") for n, a in change(problem).items()})
-    with pytest.raises(Mismatch, match="disagree: .* of 6,3,4,5 .*not comparable"):
-        compare(ours(problem, NUMPY), torch_peer(wrong, torch_cpu), problem.tolerance, "6,3,4,5")
-
-
-def test_gradients_are_compared_not_only_outputs(torch_cpu):
-    problem = draw("lstm", SIZE, "float32", 0)
-    other_errors = replace(problem, dys=problem.dys * np.float32(1.01))
-    with pytest.raises(Mismatch, match="disagree: d"):
-        compare(ours(problem, NUMPY), torch_peer(other_errors, torch_cpu), problem.tolerance, "x")
-
-
-@pytest.mark.parametrize("spec", WITHOUT)
-def test_cells_without_a_peer_have_none(spec, torch_cpu):
-    problem = draw(spec, SIZE, "float32", 0)
-    assert layer_of(problem.cell) is None
-    with pytest.raises(UserError, match="torch.nn has no layer like"):
-        torch_peer(problem, torch_cpu)
-
-
-def test_a_gpu_is_not_compared_with_a_cpu(torch_cpu):
-    import torch
-
-    class OnGpu(FakeClock):
-        def devices(self):
-            return ("cuda:0",)
-
-    assert device_beside(NUMPY) == torch_cpu
-    if torch.cuda.is_available():
-        assert device_beside(OnGpu()) == rnnbp.backend("torch", "cuda:0")
-    else:
-        with pytest.raises(UserError, match="backend fake is on a GPU and the peer cannot follow"):
-            device_beside(OnGpu())
-
-
-@pytest.mark.usefixtures("torch_cpu")
-def test_torch_takes_as_many_threads_for_a_while():
-    import torch
-
-    before = torch.get_num_threads()
-    with like_with_like(before + 1):
-        assert torch.get_num_threads() == before + 1 and not torch.backends.cudnn.allow_tf32
-    assert torch.get_num_threads() == before
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
@@ -313,7 +286,7 @@ def test_where_the_peak_cannot_be_reset_its_growth_is_told():
 
 
 def test_memory_is_measured_in_a_process_of_its_own():
-    asked = Question(False, "numpy", None, "lstm", Size(40, 16, 32, 64), "float32", 1, 0)
+    asked = Question(None, "numpy", None, "lstm", Size(40, 16, 32, 64), "float32", 1, 0)
     peak = peak_of(asked)
     longer = peak_of(replace(asked, size=Size(400, 16, 32, 64)))
     if peak is None:
@@ -324,7 +297,7 @@ def test_memory_is_measured_in_a_process_of_its_own():
 
 def test_a_failing_measurement_says_so():
     with pytest.raises(UserError, match=r"peak memory of lstm at 1,1,1,1 on nowhere could not .*unknown backend"):
-        peak_of(Question(False, "nowhere", None, "lstm", Size(1, 1, 1, 1), "float32", 1, 0))
+        peak_of(Question(None, "nowhere", None, "lstm", Size(1, 1, 1, 1), "float32", 1, 0))
 
 
 def test_only_a_gpu_has_an_allocator_to_ask(backend):
@@ -352,16 +325,6 @@ def test_bench_on_every_backend(backend):
     assert found["flop_model"] and found["date"] and found["machine"]["versions"]["numpy"] == np.__version__
 
 
-@pytest.mark.usefixtures("at_once", "torch_cpu")
-def test_bench_against_torch_checks_and_compares(backend):
-    plan = Plan(("gru", "lstm:peepholes=true"), (SIZE,), (backend,), against="torch", repeats=1, memory=False)
-    report = bench(plan)
-    gru, peepholes = report.cases
-    assert gru.peer.name == "torch.nn.GRU" and 0 <= gru.difference <= gru.tolerance and gru.speed(BOTH) > 0
-    assert peepholes.peer is None and peepholes.note == "torch.nn has no such cell"
-    assert any("lstm:peepholes=true has no peer" in line for line in report.notes)
-
-
 def test_a_mistake_in_the_last_cell_shows_before_the_first_is_timed():
     told = []
     with pytest.raises(UserError, match="unknown cell 'lstn'"):
@@ -371,7 +334,11 @@ def test_a_mistake_in_the_last_cell_shows_before_the_first_is_timed():
 
 def test_machine_is_plain_and_names_what_ran(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")  # halves the speed of NumPy's products on some machines
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
     found = machine()
+    assert found["environment"]["NUMBA_NUM_THREADS"] == "1"
     assert found["environment"]["OPENBLAS_CORETYPE"] == "Haswell" and "PATH" not in found["environment"]
     assert json.loads(json.dumps(found)) == found
+    for name in ("numba", "llvmlite", "threadpoolctl"):
+        assert found["versions"].get(name) == installed_version(name)
     assert found["processor"] and found["cores"] >= 1 and found["blas"] and found["versions"]["numpy"] == np.__version__

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 from rnnbp_cli import main
@@ -43,7 +45,11 @@ MISTAKES = [
     ("--size huge", "size must be small, medium, large or T,B,I,H"),
     ("--size 9999999999999999999,1,1,1", "a size must fit in memory"),
     ("--dtype float16", "dtype must be float32 or float64 for timing; got 'float16'"),
-    ("--against tensorflow", "unknown peer 'tensorflow': known are none, torch"),
+    ("--against tensorflow", "unknown peer 'tensorflow': known are jax, none, torch, torch-loop"),
+    ("--path numba", "unknown path 'numba': known are portable"),
+    ("--plot speed.pdf", "--plot writes PNG or SVG; got speed.pdf: name a file that ends in .png or .svg"),
+    ("--plot no/such/speed.png", "--plot needs a folder that can be written to; got no/such"),
+    ("--force", "--force lets --plot replace a file; got no --plot"),
     ("--repeats 0", "repeats must be at least 1; got 0"),
     ("--repeats many", "Invalid value for '--repeats'"),
     ("--threads 0", "--threads must be at least 1; got 0"),
@@ -113,13 +119,71 @@ def test_the_environment_names_the_default_backend(rnnbp, monkeypatch):
     assert json.loads(rnnbp(*QUICK, "--json")[1])["results"][0]["backend"] == "strict"
 
 
+def in_a_process(words, **environment):
+    """What a command prints as JSON that nothing was loaded for before."""
+    command = [sys.executable, "-m", "rnnbp_cli", "bench", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no sched_setaffinity")
+def test_jax_is_kept_to_as_many_cores_as_there_are_threads():
+    pytest.importorskip("jax")
+    found = in_a_process(["--threads", "1", "--against", "jax", "--cell", "rnn", "--json", *QUICK])
+    assert found["threads"] == found["machine"]["cores"] == 1
+    assert found["results"][0]["peer"]["name"] == "jax.lax.scan"
+
+
+def test_numba_follows_the_environment_that_the_others_follow():
+    found = in_a_process(["--cell", "rnn", "--json", *QUICK], OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    assert found["threads"] == 1 and found["machine"]["environment"]["NUMBA_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("name", ["speed.png", "speed.svg"])
+def test_a_plot_is_written_and_nothing_is_replaced_unasked(rnnbp, tmp_path, name):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / name
+    words = ["--cell", "rnn,lstm", "--size", "2,3,4,5", *QUICK, "--plot", str(path)]
+    code, out, err = rnnbp(*words)
+    assert code == 0 and "numpy" in out and err == f"plot {path}\n"
+    assert list(tmp_path.iterdir()) == [path] and drawn(path)
+    before = path.read_bytes()
+    code, out, err = rnnbp(*words)
+    assert (code, out) == (2, "") and "--plot replaces no file" in err and path.read_bytes() == before
+    path.write_text("something else")
+    assert rnnbp(*words, "--force", "--json")[0] == 0 and drawn(path)
+
+
+def drawn(path):
+    """A picture that can be read, and is not one colour."""
+    if path.suffix == ".png":
+        from matplotlib.image import imread
+
+        return imread(path).std() > 0.01
+    root = ElementTree.parse(path).getroot()
+    return root.tag.endswith("svg") and len(list(root.iter())) > 100
+
+
+def test_without_matplotlib_the_plot_is_refused_before_anything_is_timed(rnnbp, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr("rnnbp.benching.bench", lambda *_: pytest.fail("it was timed"))
+    code, out, err = rnnbp("--plot", str(tmp_path / "speed.png"), *QUICK)
+    assert (code, out) == (2, "")
+    assert err == "rnnbp: a plot needs matplotlib, which is not installed: pip install 'rnnbp[plot]'\n"
+
+
+def test_the_path_that_ran_is_shown(rnnbp):
+    code, out, _ = rnnbp("--path", "portable", "--cell", "rnn", *QUICK)
+    assert code == 0 and "numpy (portable)" in out
+
+
 def test_threads_are_set_in_time_and_told():
     pytest.importorskip("torch")
     words = ["--backend", "torch", "--threads", "1", "--against", "torch", "--json", *QUICK[:-1]]
-    command = [sys.executable, "-m", "rnnbp_cli", "bench", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = json.loads(done.stdout)
-    assert done.returncode == 0 and found["threads"] == 1
-    assert {found["machine"]["environment"][name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
+    found = in_a_process(words)
+    assert found["threads"] == 1
+    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    assert {found["machine"]["environment"][name] for name in variables} == {"1"}
     (result,) = found["results"]
     assert result["ours"]["peak_bytes"] > 0 and result["peer"]["peak_bytes"] > 0

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnnbp_cli.options import DeviceOption, JsonOption, SeedOption, ThreadsOption, fail, print_json, set_threads
+from rnnbp_cli.options import (
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    ThreadsOption,
+    fail,
+    keep_cores,
+    print_json,
+    refuse_path,
+    set_threads,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from rnnbp.benching import Report
@@ -33,11 +45,23 @@ def bench(
     dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
     device: DeviceOption = None,
     against: Annotated[
-        str, typer.Option(help="The peer timed in turn: torch (torch.nn.LSTM, GRU, RNN) or none.")
+        str,
+        typer.Option(
+            help="The peer timed in turn: torch (torch.nn.LSTM, GRU, RNN), torch-loop (a module that loops in Python, "
+            "for any cell), jax (jax.lax.scan under jit: lstm, gru, rnn) or none."
+        ),
     ] = "none",
+    path: Annotated[
+        str | None,
+        typer.Option(help="portable: the plain loop, where the backend has a faster path [default: what it takes]"),
+    ] = None,
     threads: ThreadsOption = None,
     repeats: Annotated[int, typer.Option(help="Rounds; the minimum and the median of them are shown.")] = 10,
     memory: Annotated[bool, typer.Option(help="Measure peak memory, each in a process of its own.")] = True,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw GFLOP/s over size, for each who was timed.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --plot replace a file.")] = False,
     seed: SeedOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -50,17 +74,27 @@ def bench(
     if "" in typed:
         fail(f"--backend takes names with commas between them; got {','.join(backend or [])!r}")
     names: list[str | None] = [*typed] or [None]
+    if plot is not None:
+        refuse_path("--plot", plot, {"PNG": (".png",), "SVG": (".svg",)}, force)
+    elif force:
+        fail("--force lets --plot replace a file; got no --plot: leave it out")
     count = set_threads(threads, *names)
+    if against == "jax":
+        keep_cores(count)
     from rnnbp.backends import backend as find_backend
     from rnnbp.benching import Mismatch, Plan, parse_sizes, split_specs
     from rnnbp.benching import bench as run_bench
+    from rnnbp.benching.plotting import draw, panels_of, require_matplotlib, title_of
 
+    if plot is not None:
+        require_matplotlib()
     plan = Plan(
         cells=split_specs(cell or ["lstm"]),
         sizes=parse_sizes(size or ["small"]),
         backends=tuple(dict.fromkeys(find_backend(name, device) for name in names)),
         dtype=dtype,
         against=against,
+        path=path,
         threads=count,
         repeats=repeats,
         memory=memory,
@@ -75,6 +109,8 @@ def bench(
         print_json(report.to_json())
     else:
         show(report)
+    if plot is not None:
+        write_file("plot", plot, lambda made: draw(made, title_of(report), panels_of(report)))
 
 
 def show(report: Report) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import typer
 
-from rnnbp_cli.options import BackendOption, DeviceOption, JsonOption, SeedOption, fail, print_json, say
+from rnnbp_cli.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    fail,
+    print_json,
+    refuse_path,
+    write_file,
+)
 from rnnbp_cli.tables import progress_bar, show_report
 
 # what is checked -> the words that it takes beside --backend, --device, --seed and --json
@@ -103,7 +110,7 @@ def gradcheck(
     kind = "--self-test" if self_test else "--procedure" if procedure else "--task" if task else "cells"
     refuse(words, kind, json)
     if report is not None:
-        refuse_path(report, force)
+        refuse_path("--report", report, {"HTML": (".html", ".htm")}, force)
     if memory is not None:
         words["memory"] = memory * 2**20
 
@@ -121,7 +128,8 @@ def gradcheck(
     else:
         print(found)
     if report is not None:
-        write_page(report, found)
+        page: str = found.to_html()
+        write_file("report", report, lambda made: made.write_text(page, encoding="utf-8"))
     raise typer.Exit(0 if found.passed else 1)
 
 
@@ -140,18 +148,6 @@ def refuse(words: dict[str, Any], kind: str, json: bool) -> None:
             what = "a check of cells" if kind == "cells" else kind
             given = "cells by name" if word == "cells" else f"--{word}"
             fail(f"{what} does not take {given}: leave it out" + (", or say --task" if word == "layers" else ""))
-
-
-def refuse_path(path: Path, force: bool) -> None:
-    """A page goes into a folder that takes files, replaces nothing unasked, and nothing that is no plain file."""
-    if path.suffix not in (".html", ".htm"):
-        fail(f"--report writes HTML; got {path}: name a file that ends in .html")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        fail(f"--report needs a folder that can be written to; got {path.parent}: name another")
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        fail(f"--report replaces plain files only; {path} is none: name another")
-    if path.exists() and not force:
-        fail(f"--report replaces no file; {path} is there: name another, or say --force")
 
 
 def check(words: dict[str, Any], backend: Any, seed: int, progress: Any) -> Any:
@@ -187,12 +183,3 @@ def show_procedures(words: dict[str, Any], backend: Any, seed: int, progress: An
     return compare_procedures(
         words["task"], cells[0], procedure=words["procedure"], backend=backend, seed=seed, **options
     )
-
-
-def write_page(path: Path, found: Any) -> None:
-    """The report as a page, written whole or not at all."""
-    with NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as beside:
-        beside.write(found.to_html())
-    Path(beside.name).replace(path)
-    path.chmod(0o644)
-    say(f"report {path}")

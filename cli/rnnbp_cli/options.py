@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
@@ -21,10 +24,40 @@ SeedOption: TypeAlias = Annotated[
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 ThreadsOption: TypeAlias = Annotated[
-    int | None, typer.Option("--threads", help="Threads for the CPU's matrix products [default: all cores].")
+    int | None, typer.Option("--threads", help="Threads of the CPU, for BLAS and compiled loops [default: all cores].")
 ]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_NUMBA_VARIABLE = "NUMBA_NUM_THREADS"
+
+
+def refuse_path(option: str, path: Path, endings: dict[str, tuple[str, ...]], force: bool) -> None:
+    """A file goes into a folder that takes files, replaces nothing unasked, and nothing that is no plain file.
+
+    `endings` are what the option writes, in words, and the endings of such files.
+    """
+    if path.suffix not in [ending for group in endings.values() for ending in group]:
+        names = " or ".join(group[0] for group in endings.values())
+        fail(f"{option} writes {' or '.join(endings)}; got {path}: name a file that ends in {names}")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        fail(f"{option} needs a folder that can be written to; got {path.parent}: name another")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        fail(f"{option} replaces plain files only; {path} is none: name another")
+    if path.exists() and not force:
+        fail(f"{option} replaces no file; {path} is there: name another, or say --force")
+
+
+def write_file(what: str, path: Path, write: Callable[[Path], object]) -> None:
+    """`write` makes a file, whole or not at all; where it is gets told."""
+    with NamedTemporaryFile(dir=path.parent, suffix=f".part{path.suffix}", delete=False) as beside:
+        made = Path(beside.name)
+    try:
+        write(made)
+        made.chmod(0o644)
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+    say(f"{what} {path}")
 
 
 def print_json(value: Any) -> None:
@@ -54,17 +87,41 @@ def set_threads(threads: int | None, *backends: str | None, before: int | None =
     if threads is not None and threads < 1:
         fail(f"--threads must be at least 1; got {threads}")
     count = threads or before or _environment() or _cores()
+    early = "numpy" not in sys.modules
     if threads is None and before is None:
-        return count  # nothing was asked: the environment stays as it is
-    if "numpy" not in sys.modules:
-        os.environ.update({name: str(count) for name in _THREAD_VARIABLES})
+        if early and _environment():
+            os.environ.setdefault(_NUMBA_VARIABLE, str(count))  # it takes all cores where the others were told fewer
+        return count  # nothing was asked: the rest of the environment stays as it is
+    if early:
+        os.environ.update({name: str(count) for name in (*_THREAD_VARIABLES, _NUMBA_VARIABLE)})
     elif threads is not None:
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:
-            fail("--threads comes too late: NumPy is loaded already; set OMP_NUM_THREADS before it is")
-        threadpool_limits(threads)
+        _set_late(threads)
     return count
+
+
+def _set_late(threads: int) -> None:
+    """What can still be done for libraries that are loaded."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        fail("--threads comes too late: NumPy is loaded already; set OMP_NUM_THREADS before it is")
+    threadpool_limits(threads)
+    numba = sys.modules.get("numba")
+    if numba is None:
+        os.environ[_NUMBA_VARIABLE] = str(threads)
+    elif threads <= numba.config.NUMBA_NUM_THREADS:
+        numba.set_num_threads(threads)
+    else:
+        fail(f"--threads comes too late: Numba is loaded already, for {numba.config.NUMBA_NUM_THREADS}; got {threads}")
+
+
+def keep_cores(count: int) -> None:
+    """Leave this process so many of its cores: the one way to tell JAX, if it comes before anything is loaded.
+
+    Where it cannot be done the process stays as it is; who compares must then refuse.
+    """
+    if "numpy" not in sys.modules and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
 def _environment() -> int | None:

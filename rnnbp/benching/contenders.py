@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from rnnbp.backends import Backend
@@ -12,16 +13,29 @@ from rnnbp.numerics import HostArray
 from rnnbp.scanning import run, scan
 
 FORWARD, BOTH = PASSES = ("forward", "forward_backward")
+PORTABLE = Backend.path
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Two calls, timed by the clock of a backend, and what they compute, as host arrays in this package's layout."""
+    """Two calls, timed by the backend's clock unless another is given, and what they compute, in our layout."""
 
     name: str
     backend: Backend
-    calls: dict[str, Callable[[], Any]]  # one for each of PASSES
-    answers: Callable[[], dict[str, HostArray]]  # Y, dX and the gradient of every parameter, as d + its name
+    calls: dict[str, Callable[[], Any]]  # one for each of PASSES, that gives a tuple with Y in front
+    answers: Callable[[], dict[str, HostArray]]  # of BOTH: Y, dX and the gradient of every parameter, as d + its name
+    path: str = ""  # which code of our backend ran
+    clock: Callable[[Callable[[], Any]], float] | None = None
+
+
+@cache
+def portable(backend: Backend) -> Backend:
+    """The same backend without its faster scan: only the portable loop is left."""
+    kind = type(backend)
+    if backend.path == PORTABLE:
+        return backend
+    slow: type[Backend] = type(f"Portable{kind.__name__}", (kind,), {"scan": Backend.scan, "path": PORTABLE})
+    return slow(backend.device)
 
 
 def ours(problem: Problem, backend: Backend) -> Contender:
@@ -43,4 +57,15 @@ def ours(problem: Problem, backend: Backend) -> Contender:
         named = {"Y": ys, "dX": dxs} | {f"d{name}": d for name, d in dparams.items()}
         return {name: backend.to_numpy(a) for name, a in named.items()}
 
-    return Contender(backend.name, backend, {FORWARD: forward, BOTH: both}, answers)
+    path = path_taken(backend, cell, params, xs, data)
+    return Contender(backend.name, backend, {FORWARD: forward, BOTH: both}, answers, path)
+
+
+def path_taken(backend: Backend, cell: Any, params: Any, xs: Any, data: Any) -> str:
+    """The backend's path, or the portable one where its faster scan declines: the scan itself is asked."""
+    if backend.path == PORTABLE:
+        return PORTABLE
+    s0 = cell.initial_state(backend.xp, xs.shape[-2], xs)
+    options = {"mask": None, "resets": None, "data": data, "reverse": False, "record": False, "keep": True}
+    declined: bool = backend.scan(cell, params, xs, s0, **options) is NotImplemented
+    return PORTABLE if declined else backend.path

@@ -13,13 +13,22 @@ import numpy as np
 
 from rnnbp.backends import installed_version
 
-DISTRIBUTIONS = ("rnnbp", "numpy", "array-api-compat", "torch", "jax", "jaxlib", "array-api-strict", "numba")
-PREFIXES = ("OMP_", "OPENBLAS_", "MKL_", "ONEDNN_", "XLA_", "MALLOC_")  # what decides on threads, kernels and memory
+OURS = ("rnnbp", "numpy", "array-api-compat", "numba", "llvmlite", "threadpoolctl", "cupy-cuda12x", "cupy-cuda13x")
+DISTRIBUTIONS = (*OURS, "torch", "jax", "jaxlib", "array-api-strict")
+PREFIXES = (
+    "OMP_",
+    "OPENBLAS_",
+    "MKL_",
+    "ONEDNN_",
+    "XLA_",
+    "MALLOC_",
+    "NUMBA_",
+)  # what decides on threads, kernels and memory
 
 
 def machine() -> dict[str, Any]:
     """Plain values, for a JSON file: processor, system, versions, NumPy's BLAS, environment variables."""
-    versions = {name: installed_version(name) for name in (*DISTRIBUTIONS, "cupy-cuda12x", "cupy-cuda13x")}
+    versions = {name: installed_version(name) for name in DISTRIBUTIONS}
     return {
         "processor": processor(),
         "cores": cores(),

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from rnnbp.backends import backend
-from rnnbp.benching.contenders import BOTH, ours
+from rnnbp.benching.contenders import BOTH, ours, portable
+from rnnbp.benching.peers import PEERS, like_with_like
 from rnnbp.benching.plans import Size
 from rnnbp.benching.problems import draw
-from rnnbp.benching.torch_peer import like_with_like, torch_peer
 from rnnbp.errors import UserError
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux
@@ -26,7 +26,7 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on L
 class Question:
     """What the other process is to run."""
 
-    peer: bool
+    peer: str | None  # None is our own part
     backend: str
     device: str | None
     cell: str
@@ -34,6 +34,7 @@ class Question:
     dtype: str
     threads: int | None
     seed: int
+    path: str | None = None
 
 
 @cache
@@ -55,10 +56,11 @@ def measure(question: Question) -> int | None:
 
     def call_of(size: Size) -> Callable[[], Any]:
         problem = draw(question.cell, size, question.dtype, question.seed)
-        return (torch_peer if question.peer else ours)(problem, on).calls[BOTH]
+        if question.peer:
+            return PEERS[question.peer].make(problem, on).calls[BOTH]
+        return ours(problem, portable(on) if question.path else on).calls[BOTH]
 
-    torch_runs = question.peer or question.backend == "torch"
-    with like_with_like(question.threads) if torch_runs else nullcontext():
+    with like_with_like(question.threads) if question.backend == "torch" else nullcontext():
         on.seconds(call_of(question.size._replace(time_steps=2)))
         call = call_of(question.size)
         on_device = on.peak_bytes(call)

@@ -11,7 +11,8 @@ from rnnbp.benching.machine import cores
 from rnnbp.errors import UserError, unknown
 
 DTYPES = ("float32", "float64")
-PEERS = ("torch", "none")
+PEERS = ("torch", "torch-loop", "jax", "none")
+PATHS = ("portable",)
 
 
 class Size(NamedTuple):
@@ -38,6 +39,7 @@ class Plan:
     backends: tuple[Backend, ...]
     dtype: str = "float32"
     against: str = "none"  # one of PEERS
+    path: str | None = None  # one of PATHS: the loop that a faster scan would replace; None is what the backend takes
     threads: int | None = (
         None  # of the CPU: NumPy's were fixed when it was loaded, torch is told; None leaves it as it is
     )
@@ -53,19 +55,27 @@ class Plan:
             raise UserError(f"dtype must be {' or '.join(DTYPES)} for timing; got {self.dtype!r}")
         if self.against not in PEERS:
             raise unknown("peer", self.against, PEERS)
+        if self.path not in (None, *PATHS):
+            raise unknown("path", self.path, PATHS)
         for name, number in (("repeats", self.repeats), ("threads", self.threads)):
             if number is not None and number < 1:
                 raise UserError(f"{name} must be at least 1; got {number}")
         for backend in self.backends:
             backend.require_dtype(self.dtype)
-            if backend.name == "jax" and not on_gpu(backend) and self.threads not in (None, cores()):
-                rule = f"backend jax takes every core of its process, here {cores()}, so the others must too"
+            with_jax = "jax" in (backend.name, self.against) and not on_gpu(backend)
+            if with_jax and self.threads not in (None, cores()):
+                rule = f"jax takes every core of its process, here {cores()}, so the others must too"
                 raise UserError(f"{rule}; got {self.threads} threads: time it in a process with as many cores")
 
 
 def on_gpu(backend: Backend) -> bool:
     """Whether a backend computes on a GPU."""
-    return (backend.device or backend.devices()[0]).lower().startswith(("cuda", "gpu", "rocm"))
+    return is_gpu(backend.device or backend.devices()[0])
+
+
+def is_gpu(device: str) -> bool:
+    """Whether that is the name of a GPU."""
+    return device.lower().startswith(("cuda", "gpu", "rocm"))
 
 
 def parse_sizes(texts: Iterable[str]) -> tuple[Size, ...]:

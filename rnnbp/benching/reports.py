@@ -69,7 +69,8 @@ class Case:
             share, tokens = 100 * rate / self.gemm_gflops, f"{self.tokens_per_second(who, BOTH):,.0f}"
             mib = "–" if who.peak_bytes is None else f"{who.peak_bytes / 2**20:.1f}"
             speeds = [f"{speed:.2f}" for speed in map(self.speed, PASSES) if speed and who is self.ours]
-            yield (f"  {who.name}", *times, f"{rate:.3g} ({share:.0f} %)", tokens, mib, ", ".join(speeds))
+            name = f"{who.name} ({self.path})" if who is self.ours else who.name
+            yield (f"  {name}", *times, f"{rate:.3g} ({share:.0f} %)", tokens, mib, ", ".join(speeds))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -118,9 +119,14 @@ class Report:
     @property
     def title(self) -> str:
         """How it was measured, in one line."""
-        threads = f"{self.plan.threads} threads, " if self.plan.threads else ""
         how = f"min (median) of {self.plan.repeats} rounds in turn"
-        return f"{self.plan.dtype}, {threads}{how}; GFLOP/s, share, tokens/s and MiB of fwd+bwd"
+        return f"{self.conditions}, {how}; GFLOP/s, share, tokens/s and MiB of fwd+bwd"
+
+    @property
+    def conditions(self) -> str:
+        """The dtype and the threads."""
+        count = self.plan.threads
+        return self.plan.dtype + (f", {count} thread{'s' if count > 1 else ''}" if count else "")
 
     @property
     def notes(self) -> list[str]:
@@ -145,6 +151,7 @@ class Report:
             "threads": plan.threads,
             "repeats": plan.repeats,
             "against": plan.against,
+            "memory": plan.memory,
             "seed": plan.seed,
             "flop_model": FLOP_MODEL,
             "results": [case.to_json() for case in self.cases],

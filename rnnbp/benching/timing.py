@@ -15,6 +15,7 @@ from rnnbp.backends import Backend
 from rnnbp.benching.plans import on_gpu
 
 Call: TypeAlias = Callable[[], Any]
+Clock: TypeAlias = Callable[[Call], float]  # the seconds that a call takes, the device's work included
 
 SETTLE = 0.05  # seconds for which the threads of another library may go on spinning after its last call
 GEMM_SIZES = {"cpu": 2048, "gpu": 8192}
@@ -35,7 +36,14 @@ class Timing:
         return median(self.seconds)
 
 
-def alternate(calls: dict[str, tuple[Backend, Call]], repeats: int, tick: Callable[[], None]) -> dict[str, Timing]:
+def host_seconds(call: Call) -> float:
+    """The clock for calls that return only when all is done: asking a device whether it is would be timed with them."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def alternate(calls: dict[str, tuple[Clock, Call]], repeats: int, tick: Callable[[], None]) -> dict[str, Timing]:
     """Time the calls in turn, `repeats` rounds of it, every second round backwards: what slows the machine meets all.
 
     Before each timed call the same call runs untimed, once at least and for `SETTLE` seconds.
@@ -43,14 +51,14 @@ def alternate(calls: dict[str, tuple[Backend, Call]], repeats: int, tick: Callab
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for k in range(repeats):
         for name in list(calls) if k % 2 == 0 else reversed(calls):
-            backend, call = calls[name]
+            seconds, call = calls[name]
             until = time.perf_counter() + SETTLE
-            backend.seconds(call)
+            seconds(call)
             while time.perf_counter() < until:
-                backend.seconds(call)
-            taken[name].append(backend.seconds(call))
+                seconds(call)
+            taken[name].append(seconds(call))
         tick()
-    return {name: Timing(tuple(seconds)) for name, seconds in taken.items()}
+    return {name: Timing(tuple(each)) for name, each in taken.items()}
 
 
 def gemm(backend: Backend, dtype: str) -> tuple[int, Call]:

@@ -6,15 +6,13 @@ b_hh is zero but for the GRU's third part, which the reset gate multiplies: our 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rnnbp.backends import Backend, backend
+from rnnbp.backends import Backend
 from rnnbp.benching.contenders import BOTH, FORWARD, Contender
-from rnnbp.benching.plans import on_gpu
 from rnnbp.benching.problems import Problem
 from rnnbp.cells.elman import Elman
 from rnnbp.cells.gru import GRU
@@ -34,30 +32,9 @@ def layer_of(cell: Any) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def device_beside(ours: Backend) -> Backend:
-    """The torch backend on the kind of device that a backend computes on: a GPU is compared with a GPU."""
-    if not on_gpu(ours):
-        return backend("torch", "cpu")
-    number = (ours.device or ours.devices()[0]).partition(":")[2]
-    try:
-        return backend("torch", f"cuda:{number or 0}")
-    except UserError as error:
-        raise UserError(f"backend {ours.name} is on a GPU and the peer cannot follow: {error}") from None
-
-
-@contextmanager
-def like_with_like(threads: int | None) -> Iterator[None]:
-    """For a while torch takes as many threads as the others, and full float32 products (no TF32), as they do."""
-    import torch
-
-    cudnn, before = torch.backends.cudnn, (torch.get_num_threads(), torch.backends.cudnn.allow_tf32)
-    torch.set_num_threads(threads or before[0])
-    cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cudnn.allow_tf32 = before[1]
+def lacks(cell: Any) -> str:
+    """Why there is no such layer; "" where there is."""
+    return "" if layer_of(cell) else "torch.nn has no such cell"
 
 
 def torch_peer(problem: Problem, on: Backend) -> Contender:
@@ -74,23 +51,42 @@ def torch_peer(problem: Problem, on: Backend) -> Contender:
     with torch.no_grad():
         for name, value in to_torch(problem.params).items():
             getattr(layer, f"{name}_l0").copy_(on.asarray(value))
-    names = [name.removesuffix("_l0") for name, _ in layer.named_parameters()]
+    parameters = {name.removesuffix("_l0"): parameter for name, parameter in layer.named_parameters()}
+
+    def renamed(grads: dict[str, HostArray]) -> dict[str, HostArray]:
+        return from_torch(grads, problem.params)
+
+    return by_autograd(f"torch.nn.{kind}", on, problem, lambda xs: layer(xs)[0], parameters, renamed)
+
+
+def by_autograd(
+    name: str,
+    on: Backend,
+    problem: Problem,
+    layer: Callable[[Any], Any],
+    parameters: dict[str, Any],
+    renamed: Callable[[dict[str, HostArray]], dict[str, HostArray]],
+) -> Contender:
+    """A layer xs -> ys of torch and autograd's backward of it; `renamed` gives its gradients by our names."""
+    import torch
+
+    dtype = problem.xs.dtype.name
     xs, dys = on.asarray(problem.xs, dtype).requires_grad_(), on.asarray(problem.dys, dtype)
 
     def forward() -> Any:
         with torch.no_grad():
-            return layer(xs)
+            return (layer(xs),)
 
     def both() -> Any:
-        ys, _ = layer(xs)
-        return ys, torch.autograd.grad(ys, [xs, *layer.parameters()], dys)
+        ys = layer(xs)
+        return ys, torch.autograd.grad(ys, [xs, *parameters.values()], dys)
 
     def answers() -> dict[str, HostArray]:
         ys, (dxs, *grads) = both()
-        found = {name: on.to_numpy(d) for name, d in zip(names, grads, strict=True)}
-        return {"Y": on.to_numpy(ys), "dX": on.to_numpy(dxs), **from_torch(found, problem.params)}
+        found = {name: on.to_numpy(d) for name, d in zip(parameters, grads, strict=True)}
+        return {"Y": on.to_numpy(ys), "dX": on.to_numpy(dxs), **renamed(found)}
 
-    return Contender(f"torch.nn.{kind}", on, {FORWARD: forward, BOTH: both}, answers)
+    return Contender(name, on, {FORWARD: forward, BOTH: both}, answers)
 
 
 def to_torch(params: dict[str, HostArray]) -> dict[str, HostArray]:
