@@ -51,6 +51,7 @@ static inline unsigned short float_to_half(float x) {  // to nearest, ties to ev
     const float size = __builtin_fabsf(x);
     if (x != x) return 0x7fff;
     if (size >= 65520.0f) return sign | 0x7c00;
+    if (size == 0) return sign;
     int e; __builtin_frexpf(size, &e);
     const int scale = e - 11 < -24 ? -24 : e - 11;
     const int m = (int)__builtin_nearbyintf(__builtin_ldexpf(size, -scale));

@@ -18,7 +18,7 @@ def backward_kernel(plan: Layout) -> Kernel:
     dys, dz = write.array("const storage", "dys", "dys"), write.array("storage", "dz", "dz")
     write.thread()
     write.say(
-        f"const bool on = !{mask} || {mask}[flag], fresh = {resets} && {resets}[flag];",
+        f"const bool on = !{mask} || {mask}[flag];",
         f"const bool over = later >= 0 && {resets} && {resets}[(long long)later * B + row];",
         f"const long long wide = ((long long)slot * B + row) * {len(plan.columns)} * H + unit;",
         "",
@@ -67,6 +67,8 @@ def _left_by_forward(write: Writer) -> dict[Node, str]:
     used |= {a for node in used for a in node.args} | {n for n in found.gradients.values() if n is not None}
     write.say("", "// what the forward left")
     own = {node: name for name, node in found.internals.items()}
+    if any(node in used for node in found.states.values()):
+        write.say("const bool fresh = resets && resets[flag];")
     for name, node in found.states.items():
         all_of = write.array("const real", f"states {name}", write.names(f"all_{name}"))
         start = write.array("const real", f"start {name}", write.names(f"start_{name}"))

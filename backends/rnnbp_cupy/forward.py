@@ -21,7 +21,7 @@ def forward_kernel(plan: Layout) -> Kernel:
     wide = f"{len(plan.gates)} * H"
     write.say(
         f"const bool on = !{mask} || {mask}[flag], fresh = {resets} && {resets}[flag];",
-        f"const long long gates = flag * {wide} + unit, fed = (long long)row * {wide} + unit;",
+        f"const long long gates = flag * {wide} + unit" + (f", fed = (long long)row * {wide} + unit;" if hu else ";"),
         "",
         "// what the step starts from",
     )
