@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rnnbp.checking.cells import check_gradients
+from rnnbp.checking.cells import SIZES, check_gradients
+from rnnbp.checking.methods.registry import METHODS
 from rnnbp.checking.models import check_task
 from rnnbp.checking.report import Report, joined
 from rnnbp.checking.verdicts import setting
 from rnnbp.errors import UserError, described
 from rnnbp.registry import CELLS, distribution
+from rnnbp.registry import cell as make_cell
 
 # the options under which a built-in cell has other equations
 VARIANTS = {
@@ -32,6 +34,21 @@ def all_specs() -> list[str]:
     return builtin_specs() + [name for name, entry in CELLS.items() if distribution(entry) != "rnnbp"]
 
 
+def suited(specs: Iterable[str], method: str) -> tuple[list[str], list[str]]:
+    """Those of several cells of which a method can say something, and why it can say nothing of each of the others.
+
+    A cell that cannot be made is among the first: its check says why. So is every cell where the method is not known.
+    """
+    left_out: dict[str, str] = {}
+    names = list(specs)
+    for spec in names:
+        try:
+            left_out[spec] = METHODS[method].refuses(make_cell(spec, **SIZES)) if method in METHODS else ""
+        except Exception:  # whatever a plugin raises is told by the check itself
+            left_out[spec] = ""
+    return [spec for spec in names if not left_out[spec]], [f"{spec}: {why}" for spec, why in left_out.items() if why]
+
+
 def check_cells(
     specs: Iterable[str], *, task: str | None = None, tolerant: bool = False, seed: int = 0, **options: Any
 ) -> Report:
@@ -40,6 +57,10 @@ def check_cells(
     With `tolerant` a plugin's cell that cannot be loaded or run is a check that failed, with the reason, and the others
     go on.
     """
+    if task is not None and "path" in options:
+        raise UserError(
+            f"a model runs through the paths that its backend takes; got path {options['path']}: leave it out"
+        )
     how = setting(**{word: options.get(word, default) for word, default in DEFAULTS.items()})
     reports, names = [], list(specs)
     if not names:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
+from rnnbp.checking.cases import Case, blamed, by_path
 from rnnbp.checking.diagnosis import explain
-from rnnbp.checking.distances import check_against, held_to, truncation_finding
+from rnnbp.checking.distances import check_against, truncation_finding
 from rnnbp.checking.kinks.crossings import uncrossed
 from rnnbp.checking.lags import lag_findings
 from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.methods.directions import DIRECTIONS
 from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.paths import on_path, ways
 from rnnbp.checking.properties.examination import examine
 from rnnbp.checking.report import Report
-from rnnbp.checking.subjects.problems import Problem, draw, kinds_of, restricted
-from rnnbp.checking.subjects.sequences import mask_is_refused, sequence_subject
-from rnnbp.checking.subjects.subject import Subject
+from rnnbp.checking.subjects.problems import kinds_of, restricted
 from rnnbp.checking.subjects.vjps import step_subject
-from rnnbp.checking.verdicts import Progress, Setting, check_counts, setting
+from rnnbp.checking.verdicts import Progress, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.registry import cell as make_cell
-from rnnbp.truncation import Window, full, parse
+from rnnbp.truncation import full
 
 SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
@@ -39,6 +39,7 @@ def check_gradients(
     directions: int = DIRECTIONS,
     levels: Sequence[str] | None = None,
     cotangents: str = "all",
+    path: str = "both",
     against: str = "claim",
     lags: bool | None = None,
     properties: bool | None = None,
@@ -67,6 +68,8 @@ def check_gradients(
     the first. A wrong step is a bug of the cell; a right step in a wrong sequence a bug of the loop.
     cotangents: where errors come in: "all", at every output and last state; "last", at the last output; "state", at the
     last states; "every", each of the three in turn. One step always has an error at every state.
+    path: which code the scan runs through: "reference", the portable one; "fast", the backend's own; "both", the two
+    where there is a fast one, held to the same numeric gradients.
     against: "claim", or "full": a truncated backward is held to the full derivative, which it fails.
     lags: True, a table of dL_t/dv_s over steps t and s for every tensor v; False, none; None, only for the tensor that
     failed worst, where that takes about a second at most.
@@ -78,6 +81,7 @@ def check_gradients(
     progress: is called with the cell's name and how many of how many entries are done.
     """
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
+    how = on_path(path, levels, how)
     check_counts(time_steps=time_steps, batch=batch, memory=memory)
     check_against(against)
     kinds = kinds_of(cotangents)
@@ -85,9 +89,10 @@ def check_gradients(
     case = Case(name, made, how, time_steps, batch, padded)
     taken, kinks = uncrossed(lambda seed: case.subject(case.problem(seed)), seed, how, memory)
     problem = case.problem(taken)
+    cases = {way: replace(case, how=own) for way, own in ways(path, problem, how).items()}
     known: dict[str, Make] = {
         "step": lambda: [step_subject(name, problem, how)],
-        "sequence": lambda: [case.held_to(against, problem, kind) for kind in kinds],
+        "sequence": lambda: [s for kind in kinds for s in by_path(cases, against, problem, kind)],
     }
     checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
     findings += [kinks] if kinks is not None else []
@@ -96,42 +101,13 @@ def check_gradients(
     if case.windows != full(time_steps):
         findings.append(truncation_finding(case.subject(problem), case.subject(problem, whole=True), how, against))
     seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
-    findings += lag_findings(name, seen, how, checks, every=lags, against=against, memory=memory, progress=progress)
+    case = blamed(cases, checks) or case
+    findings += lag_findings(
+        name, seen, case.how, checks, every=lags, against=against, memory=memory, progress=progress
+    )
     if diagnosis and against == "claim":
-        findings += explain(case.subject(seen), seen, case.windows, how, checks)
+        findings += explain(case.subject(seen), seen, case.windows, case.how, checks)
     return Report(tuple(checks), seed, findings=tuple(findings))
-
-
-@dataclass(frozen=True)
-class Case:
-    """A cell over a sequence of some length: draws its problems, and makes subjects of them."""
-
-    name: str
-    cell: Cell
-    how: Setting
-    time_steps: int
-    batch: int
-    padded: bool
-
-    @property
-    def windows(self) -> list[Window]:
-        """Those of the truncation that is checked."""
-        return parse(self.how.truncation, self.time_steps)
-
-    def problem(self, seed: int) -> Problem:
-        """The problem of that seed, without a mask where the cell's own scan takes none."""
-        problem = draw(self.cell, self.time_steps, self.batch, seed, self.how.dtype, self.padded)
-        return replace(problem, mask=None) if mask_is_refused(problem, self.how) else problem
-
-    def subject(self, problem: Problem, kind: str = "all", whole: bool = False) -> Subject:
-        """The sequence with errors of one kind, truncated or whole."""
-        called = self.name if kind == "all" else f"{self.name}, {kind}"
-        windows = full(self.time_steps) if whole else self.windows
-        return sequence_subject(called, restricted(problem, kind), windows, self.how)
-
-    def held_to(self, against: str, problem: Problem, kind: str) -> Subject:
-        """The same, held to what it claims or to the full derivative."""
-        return held_to(against, self.subject(problem, kind), self.subject(problem, kind, whole=True))
 
 
 def named(cell: Cell | str, **sizes: int | None) -> tuple[str, Cell]:

@@ -30,7 +30,7 @@ def unclipped(subject: Subject, how: Setting, checks: Sequence[Check], memory: i
     if not _suspicious(list(analytic.values())):
         return list(checks)
     asked = Asked(subject, how.backend, memory)
-    seen = clipped(analytic, {n: numeric_method(method).entries(asked, n) for n, method in failed.items()})
+    seen = clipped(analytic, {n: numeric_method(method).known_entries(asked, n) for n, method in failed.items()})
     if not seen:
         return list(checks)
     said = f"the gradient was clipped or normalised ({seen}): check it before clipping"

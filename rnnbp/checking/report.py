@@ -62,6 +62,7 @@ class Check:
     elementwise: float | None = None  # the relative error of that entry: to be read, never judged
     padded: bool = False  # whether one of the sequences was shorter than the others
     level: str = "sequence"  # what was differentiated: step, sequence, loss, readout, model, function
+    path: str = ""  # which code the backward's scan ran through, as `Backend.path`; empty where none takes part
     blocks: Mapping[str, float] = field(default_factory=dict)  # the error of each gate's part
     directions: int = 0  # how many random directions stand for all entries of a block; 0: every entry was checked
     seeds: tuple[int, ...] = ()  # of these directions
@@ -93,12 +94,15 @@ class Check:
         """The texts for `HEAD`."""
         shape = "×".join(map(str, self.shape)) or "–"
         verdict = "pass" if self.passed else "FAIL"
-        tensor = self.tensor if self.level in ("sequence", "model", "function") else f"{self.tensor} ({self.level})"
+        marks = [] if self.level in ("sequence", "model", "function") else [self.level]
+        marks += [self.path] if self.path not in ("", "portable") else []
+        tensor = f"{self.tensor} ({', '.join(marks)})" if marks else self.tensor
         return (self.cell, tensor, shape, f"{self.error:.1e}", f"{self.tolerance:.0e}", verdict)
 
     def __str__(self) -> str:
         entry = f"[{', '.join(map(str, self.index))}]" if self.index else ""
         gate, level = f" (gate {self.gate})" if self.gate else "", "" if self.level == "sequence" else f", {self.level}"
+        level += f", {self.path} path" if self.path not in ("", "portable") else ""
         said = (
             f"{self.tensor}{entry}{gate} of {self.cell}{level}: error {self.error:.2e}, tolerance {self.tolerance:.0e}"
         )
@@ -158,6 +162,8 @@ class Report:
         """What was checked, in one line."""
         words = ("backend", "dtype", "method", "truncation")
         settings = [", ".join(dict.fromkeys(str(getattr(check, w)) for check in self.checks)) for w in words]
+        paths = " and ".join(dict.fromkeys(check.path for check in self.checks if check.path))
+        settings += [f"{paths} path"] if paths else []
         what = [f"task {self.task}"] * (self.task is not None) + list(filter(None, [*settings, self.extent]))
         return f"gradient check: {', '.join(what)}, seed {self.seed}"
 

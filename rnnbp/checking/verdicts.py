@@ -152,9 +152,9 @@ def verdict(
 
     def check(name: str) -> Check:
         gradient, tensor, shape = analytic.get(name), given[name], point[name].shape
-        words: dict[str, Any] = {"level": subject.level, "padded": subject.padded, "shape": shape}
+        words: dict[str, Any] = {"level": subject.level, "path": subject.path, "padded": subject.padded}
         seeds = how.seeds if directional else how.seeds[: method.draws]
-        words |= {"directions": len(seeds), "seeds": seeds}
+        words |= {"shape": shape, "directions": len(seeds), "seeds": seeds}
         fault = _misfit(gradient, tensor)
         if fault:
             advance(point[name].size)

@@ -32,7 +32,8 @@ def agreement(
 
     For methods that give no gradient: |slope − 2| of the remainder with the gradient of complex steps, and the
     asymmetry of the backward's Hessian. The problem is one where no difference steps across a kink. Where a library
-    for autodiff is not installed its column is missing. jax: with JAX, which compiles for every new shape.
+    for autodiff is not installed, or a method refuses the cell, its column is missing. jax: with JAX, which compiles
+    for every new shape.
     """
     how = setting(backend, "float64", "five-point", "full")
 
@@ -47,7 +48,7 @@ def agreement(
     exact = METHODS[REFERENCE].gradients(asked())
     found = {BACKWARD: _worst(exact, taken.claimed(backend, "float64"))}
     for column in COLUMNS:
-        if column in METHODS and _there(column, jax):
+        if column in METHODS and _there(column, jax) and not METHODS[column].refuses(cell):
             method, question = METHODS[column], asked()
             if method.numeric:
                 found[column] = _worst(exact, method.gradients(question))

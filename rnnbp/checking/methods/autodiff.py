@@ -49,14 +49,14 @@ def _library(backend: Backend) -> str:
 
 
 def traced(backend: Backend) -> Backend:
-    """The same backend with the portable scan: torch's own one switches the graph off."""
+    """The same backend with the portable scan: torch's own switches the graph off, and a fast one has none."""
     found: Backend = _portable(type(backend))(backend.device)
     return found
 
 
 @cache
 def _portable(kind: type[Backend]) -> type[Backend]:
-    return type(f"Traced{kind.__name__}", (kind,), {"scan": Backend.scan})
+    return type(f"Traced{kind.__name__}", (kind,), {"scan": Backend.scan, "path": Backend.path})
 
 
 def _by_torch(loss: Loss, tensors: Mapping[str, Array]) -> dict[str, Array]:

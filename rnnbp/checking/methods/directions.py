@@ -50,7 +50,8 @@ def sampled(
     """
     count, flat, many = max(len(blocks), 1), analytic.reshape(-1), len(seeds)
     directions, picks = drawn(tensor, analytic.shape, count, seeds)
-    slopes = method.along_blocks(asked, tensor, directions, count)
+    asks = ("along", tensor, count, tuple(seeds))
+    slopes = asked.once(method.name, asks, lambda: method.along_blocks(asked, tensor, directions, count))
     errors, parts = np.zeros((count, 2)), cut(analytic, count)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told as NaN
         for k, (a, ds) in enumerate(zip(parts, cut(directions[:many], count), strict=True)):

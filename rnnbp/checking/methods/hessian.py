@@ -81,6 +81,7 @@ class Hessian(Witness):
 
     name = "hessian"
     stops = False  # a backward that is cut is the gradient of nothing
+    through_backward = True
 
     def unsuited(self, subject: Subject) -> str:
         cut = len(subject.windows) > 1

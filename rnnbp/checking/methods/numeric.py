@@ -38,6 +38,14 @@ class Asked:
     dtype: str = "float64"
     seed: int = 0
 
+    def once(self, method: str, what: Any, make: Callable[[], HostArray]) -> HostArray:
+        """What a method says of the loss alone, made once and shared by subjects that differ in their backwards."""
+        key = (method, what, self.backend)
+        if key not in self.subject.shared:
+            self.subject.shared[key] = make()
+        found: HostArray = self.subject.shared[key]
+        return found
+
 
 class NumericMethod(ABC):
     """A way to differentiate a loss without its backward. All results are float64 host arrays."""
@@ -48,6 +56,7 @@ class NumericMethod(ABC):
     numeric: ClassVar[bool] = True  # whether it gives a gradient to compare with
     draws: ClassVar[int] = 0  # how many random directions stand for a tensor whatever the extent
     skips: ClassVar[tuple[str, ...]] = ()  # levels at which it would compare something with itself
+    through_backward: ClassVar[bool] = False  # whether it differentiates the backward, by complex steps
 
     @abstractmethod
     def along(self, asked: Asked, tensor: str, directions: HostArray) -> HostArray:
@@ -89,7 +98,20 @@ class NumericMethod(ABC):
 
     def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:
         """How far an analytic gradient is from the numeric one, every entry."""
-        return compare(analytic, self.entries(asked, tensor), blocks)
+        return compare(analytic, self.known_entries(asked, tensor), blocks)
+
+    def known_entries(self, asked: Asked, tensor: str) -> HostArray:
+        """`entries`, found once for all backwards that are held to one loss."""
+        heard: list[int] = []
+
+        def make() -> HostArray:
+            heard.append(1)
+            return self.entries(asked, tensor)
+
+        found = asked.once(self.name, ("entries", tensor), make)
+        if not heard:
+            asked.advance(found.size)
+        return found
 
     def instead(self, asked: Asked, tensor: str) -> tuple[NumericMethod, str] | None:
         """Another method that must take its place for a tensor, and why; None where its slopes stand.

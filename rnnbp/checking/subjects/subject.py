@@ -32,7 +32,9 @@ class Subject:
     are taken once, in the dtype that is checked. `work` is roughly how many numbers one copy's loss holds at once.
     `level` says what is checked: a step, a sequence, a model. `blocks` names what lies side by side on the last axis of
     a tensor: the gates. `problem` is what a cell over a sequence was made from, for methods that run it their own way;
-    `exchange` gives the same subject of another cell than `cell`, in float64 on that backend.
+    `exchange` gives the same subject of another cell than `cell`, in float64 on that backend. `path` names the code
+    that a scan in the backward runs through, as `Backend.path` does; subjects that differ in their backwards alone have
+    one dictionary `shared`, of what was found out about the loss.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Subject:
     windows: tuple[Window, ...] = ()
     cell: Cell | None = None
     exchange: Callable[[Cell, Backend], Subject] | None = None
+    path: str = ""
+    shared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def claimed(self, backend: Backend, dtype: str) -> dict[str, HostArray]:
         """The gradients that the backward gives in that dtype, as float64 host arrays; what is missing is left out."""
