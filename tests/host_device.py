@@ -99,8 +99,9 @@ class Host:
 
     xp = np
 
-    def __init__(self):
+    def __init__(self, spoil=None):
         self.launches = self.products = 0
+        self.spoil = spoil  # (a piece of the kernels' text, what stands there instead): a fault to be found
 
     def product(self, a, b, out):
         self._check(a, b, out)
@@ -116,7 +117,11 @@ class Host:
         return step
 
     def launcher(self, found, kernel, size, arrays):
-        code = CUDA + found.source + entry(found.forward) + entry(found.backward)
+        text = found.source
+        if self.spoil:
+            assert self.spoil[0] in text
+            text = text.replace(*self.spoil)
+        code = CUDA + text + entry(found.forward) + entry(found.backward)
         run = getattr(library(code), f"run_{kernel.name}")
         for parameter, a in zip(kernel.parameters, arrays, strict=False):
             if a is not None:

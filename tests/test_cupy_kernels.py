@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +85,13 @@ def test_the_source_reads_like_the_cell():
     ):
         assert line in source
     assert "LSTM_forward(" in source and "LSTM_backward(" in source
+
+
+def test_no_source_needs_cupy():
+    code = "import sys, rnnbp; from rnnbp.registry import BACKENDS; kind = BACKENDS.load('cupy'); "
+    code += "import rnnbp_cupy.scanning; kind.generated(rnnbp.cell('lstm', 4, 6), 'float32'); "
+    code += "sys.exit('cupy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_what_has_no_kernel_is_told_in_one_line():

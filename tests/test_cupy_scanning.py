@@ -108,6 +108,29 @@ def test_the_portable_door_finds_complex_steps(name):
     assert gradients(q, OnHost()).keys() == wanted(name, "plain").keys()
 
 
+FAULTS = {
+    "an error flows back over a reset": ("over ? real(0) : ", ""),
+    "a reset is forgotten on the way forward": ("= fresh ? ", "= false ? "),
+    "U sees a state that was reset": ("store(over ? ", "store(false ? "),
+    "a masked step changes the state": ("_left = on ? ", "_left = true ? "),
+    "a masked step has an output": ("store(on ? ", "store(true ? "),
+    "an error goes through a masked step": ("if (!on) {", "if (false) {"),
+    "a parameter's gradient is not summed": ("[at] += ", "[at] = "),
+    "outputs count outside of the window": ("(with_dys ? ", "(true ? "),
+    "what U sends back is forgotten": ("(later >= 0 ? ", "(false ? "),
+    "a column of dz": ("dz[wide + 1 * H]", "dz[wide + 2 * H]"),
+    "a kept value in another's place": ("xW[gates + 0 * H] = ", "xW[gates + 1 * H] = "),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_are_found(fault):
+    q, options = problem(cell("lstm:peepholes=true")), WAYS["mask and resets"]
+    spoiled = partial(fused, device=Host(FAULTS[fault]))
+    found, expected = (results(q, way, [None, (1, 3, 5)], **options) for way in (spoiled, portable))
+    assert max(relative_error(found[n], expected[n]) for n in expected) > 1e6 * tolerance()
+
+
 # ---- the contract ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", FUSED)
 def test_a_second_backward_gives_the_same_bits(name):
