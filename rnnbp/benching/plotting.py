@@ -92,4 +92,4 @@ def fill(axes: Any, panel: Panel) -> None:
     else:
         axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(fontsize=7, framealpha=0.7, edgecolor="none")
