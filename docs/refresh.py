@@ -73,6 +73,16 @@ def scale() -> str:
     )
 
 
+def speed() -> str:
+    """What benchmarks/cpu.py measured, with its picture."""
+    path = RESULTS / "cpu.md"
+    if not path.exists():
+        return "Not measured yet."
+    where = "../benchmarks/results"
+    text = path.read_text(encoding="utf-8").partition("\n\n")[2].strip().replace("\n## ", "\n### ")
+    return f"![Speed over size]({where}/cpu.png)\n\nAs measured: [cpu.json]({where}/cpu.json). {text}"
+
+
 def schema() -> str:
     """One report as JSON, its lists cut to one entry."""
     plain = rnnbp.gradcheck(specimen("rnn", "sign:U")).to_json()
@@ -86,6 +96,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "cell": lambda: command("gradcheck rnn --backend torch"),
     "agreement": lambda: quoted("agreement.md"),
     "scale": scale,
+    "speed": speed,
     "lags": lambda: command(
         "gradcheck rnn --lags", lambda text: after("dL_t/dU_s")(text).partition("dL_t/db_s")[0].strip()
     ),

@@ -33,6 +33,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "docs/contracts.md",
     "docs/checking-gradients.md",
+    "docs/speed.md",
     "benchmarks/results/README.md",
 ]
 
