@@ -55,6 +55,19 @@ def test_cells_are_listed_with_their_parameters(capsys):
     assert rows["lstm"]["count"] == 3 * 20 + 5 * 20 + 20 and rows["lstm"]["distribution"] == "rnnbp"
 
 
+def test_cells_say_whether_they_can_be_traced(capsys, monkeypatch):
+    plain = EntryPoint("before", "rnnbp.cells.gru:ResetBeforeGRU", CELLS.group)
+    gone = EntryPoint("gone", "no_such_module_anywhere:Cell", CELLS.group)
+    monkeypatch.setitem(CELLS.__dict__, "candidates", (*CELLS.candidates, plain, gone))
+    monkeypatch.setitem(CELLS.__dict__, "_winners", {**{n: CELLS[n] for n in CELLS}, "before": plain, "gone": gone})
+    code, out, _ = call(capsys, "cells", "--traceable", "--json")
+    told = {row["name"]: row["traceable"] for row in json.loads(out)}
+    assert code == 0 and told["lstm"] == told["gru"] == "yes" and told["gone"] is None
+    assert told["before"].startswith("it is a plain Cell") and "\n" not in told["before"]
+    assert "traceable" in call(capsys, "cells", "--traceable")[1]
+    assert "traceable" not in json.loads(call(capsys, "cells", "--json")[1])[0]
+
+
 def test_a_broken_plugin_is_a_line_in_the_list(capsys, monkeypatch):
     broken = EntryPoint("brittle", "no_such_module_anywhere:Cell", CELLS.group)
     double = EntryPoint("lstm", "somebody:LSTM", CELLS.group)

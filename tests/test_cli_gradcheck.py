@@ -66,6 +66,18 @@ def test_every_word_reaches_the_check(rnnbp):
     assert (shapes["W"], shapes["U"], shapes["X"], shapes["c0"]) == ([3, 20], [5, 20], [4, 2, 3], [2, 5])
 
 
+def test_cells_that_nobody_named_are_left_out_where_a_method_cannot_take_them(rnnbp):
+    code, out, err = rnnbp("--method", "symbolic", "--json")
+    cells = {check["cell"] for check in json.loads(out)["checks"]}
+    assert code == 0 and cells == set(builtin_specs()) - {"gru:reset=before"}
+    assert err.startswith("left out: gru:reset=before: method symbolic cannot trace") and err.count("\n") == 1
+
+
+def test_the_path_is_named(rnnbp):
+    found = json.loads(rnnbp("rnn", "--path", "reference", "--json")[1])
+    assert {(check["level"], check["path"]) for check in found["checks"]} == {("step", ""), ("sequence", "portable")}
+
+
 def test_seeds_differ_and_repeat(rnnbp):
     first, again, other = (rnnbp("elman", "--json", "--seed", seed)[1] for seed in ("1", "1", "2"))
     assert first == again and first != other
@@ -127,6 +139,13 @@ def test_a_task(rnnbp):
         ("--self-test lstm", "--self-test does not take cells by name"),
         ("lstm --force", "--force lets --report replace a file"),
         ("lstm --memory 0", "--memory"),
+        ("lstm --path quick", "unknown path 'quick'"),
+        (
+            "lstm --backend strict --path fast",
+            "path fast is not there: backend strict scans by the portable path",
+        ),
+        ("--task four-steps --path fast", "--task does not take --path: leave it out"),
+        ("gru:reset=before --method symbolic", "method symbolic cannot trace ResetBeforeGRU: it is a plain Cell"),
         ("lstm --details --json", "--json has every tensor"),
         ("lstm --extent some", "unknown extent 'some'"),
         ("lstm --directions 1", "directions must be an integer of at least 3"),

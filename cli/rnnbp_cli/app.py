@@ -8,6 +8,7 @@ from rnnbp_cli.backends import backends
 from rnnbp_cli.bench import bench
 from rnnbp_cli.cells import cells
 from rnnbp_cli.gradcheck import gradcheck
+from rnnbp_cli.lower import lower
 from rnnbp_cli.parity import parity
 from rnnbp_cli.sample import sample
 from rnnbp_cli.train import train
@@ -20,5 +21,5 @@ app = typer.Typer(
     rich_markup_mode=None,  # or [default: 1] in a help text is taken for markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (backends, bench, cells, gradcheck, parity, sample, train):
+for command in (backends, bench, cells, gradcheck, lower, parity, sample, train):
     app.command()(command)

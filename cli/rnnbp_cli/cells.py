@@ -13,6 +13,9 @@ from rnnbp_cli.options import JsonOption, print_json
 def cells(
     input: Annotated[int, typer.Option(min=1, help="Input size I for the parameter count.")] = 65,
     hidden: Annotated[int, typer.Option(min=1, help="Hidden size H for the parameter count.")] = 128,
+    traceable: Annotated[
+        bool, typer.Option("--traceable", help="Whether kernels can be generated from a cell: yes, or why not.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """List the cells: parameters and their number for a size, where each comes from, and what is broken."""
@@ -22,32 +25,35 @@ def cells(
 
     from rnnbp.registry import CELLS
 
-    rows = [_row(entry, input, hidden) for entry in CELLS.candidates]
+    rows = [_row(entry, input, hidden, traceable) for entry in CELLS.candidates]
     if json:
         print_json(rows)
         return
-    table = Table("cell", "states", "parameters", f"count (I={input}, H={hidden})", "from", "note")
+    table = Table(
+        "cell", "states", "parameters", f"count (I={input}, H={hidden})", "from", "note", *["traceable"] * traceable
+    )
     for row in rows:
         shapes = "  ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in row["parameters"].items())
         count = f"{row['count']:,}" if row["count"] else "–"
-        table.add_row(
-            row["name"], ", ".join(row["states"]), shapes, count, row["distribution"], escape(row["error"] or "")
-        )
+        told = [row["error"] or "", *[row["traceable"] or ""] * traceable]
+        table.add_row(row["name"], ", ".join(row["states"]), shapes, count, row["distribution"], *map(escape, told))
     Console(emoji=False).print(table)
 
 
-def _row(entry: Any, input_size: int, hidden_size: int) -> dict[str, Any]:
+def _row(entry: Any, input_size: int, hidden_size: int, traceable: bool) -> dict[str, Any]:
     from rnnbp.errors import UserError
+    from rnnbp.lowering import untraceable
     from rnnbp.registry import CELLS, distribution
 
     row: dict[str, Any] = {"name": entry.name, "distribution": distribution(entry), "error": None}
-    row |= {"states": [], "parameters": {}, "count": 0}
+    row |= {"states": [], "parameters": {}, "count": 0} | ({"traceable": None} if traceable else {})
     if CELLS[entry.name] != entry:
         return row | {"error": f"hidden: the name belongs to {distribution(CELLS[entry.name])}"}
     try:
         cell = CELLS.make(entry.name, input_size, hidden_size)
         shapes = {name: list(spec.shape) for name, spec in cell.params.items()}
         counted = {"parameters": shapes, "count": sum(map(prod, shapes.values()))}
+        counted |= {"traceable": untraceable(cell) or "yes"} if traceable else {}
         return row | {"states": list(cell.states), **counted}
     except Exception as error:  # a broken plugin is a line in the list, not the end of it
         return row | {"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"}

@@ -15,6 +15,7 @@ from rnnbp_cli.options import (
     fail,
     print_json,
     refuse_path,
+    say,
     write_file,
 )
 from rnnbp_cli.tables import progress_bar, show_report
@@ -23,7 +24,7 @@ from rnnbp_cli.tables import progress_bar, show_report
 SCOPE = {"method", "dtype", "truncation", "extent", "directions", "memory", "time-steps", "batch", "input", "hidden"}
 SCOPE |= {"against", "details", "report", "force"}
 TAKES = {
-    "cells": SCOPE | {"cells", "all", "cotangents", "lags"},
+    "cells": SCOPE | {"cells", "all", "cotangents", "lags", "path"},
     "--task": SCOPE | {"cells", "all", "task", "layers"},
     "--procedure": {"cells", "task", "procedure", "method", "hidden"},
     "--self-test": {"self-test"},
@@ -59,7 +60,8 @@ def gradcheck(
         str | None,
         typer.Option(
             help="complex-step or tangent (exact to rounding), directional, five-point or central (differences), "
-            "autodiff (torch's or JAX's), rtrl, taylor or hessian [default: complex-step]"
+            "autodiff (torch's or JAX's), symbolic (of the traced forward), rtrl, taylor or hessian "
+            "[default: complex-step]"
         ),
     ] = None,
     extent: Annotated[
@@ -79,6 +81,10 @@ def gradcheck(
     against: Annotated[
         str | None,
         typer.Option(help="What a truncated backward is held to: claim, or full: the whole gradient [default: claim]"),
+    ] = None,
+    path: Annotated[
+        str | None,
+        typer.Option(help="The scan: reference (portable), fast (the backend's own) or both [default: both]"),
     ] = None,
     lags: Annotated[bool, typer.Option("--lags", help="Show dL_t/dW_s for every step t and s.")] = False,
     time_steps: Annotated[int | None, typer.Option(help="Steps T [default: 5, or the task's]")] = None,
@@ -104,8 +110,9 @@ def gradcheck(
         "self-test": self_test,
     }
     named |= {"dtype": dtype, "method": method, "extent": extent, "directions": directions, "cotangents": cotangents}
-    named |= {"truncation": truncation, "against": against, "lags": lags, "time-steps": time_steps, "batch": batch}
-    named |= {"input": input, "hidden": hidden, "memory": memory, "details": details, "report": report, "force": force}
+    named |= {"truncation": truncation, "against": against, "path": path, "lags": lags, "time-steps": time_steps}
+    named |= {"batch": batch, "input": input, "hidden": hidden, "memory": memory}
+    named |= {"details": details, "report": report, "force": force}
     words: dict[str, Any] = {word: value for word, value in named.items() if value is not None and value is not False}
     kind = "--self-test" if self_test else "--procedure" if procedure else "--task" if task else "cells"
     refuse(words, kind, json)
@@ -153,12 +160,17 @@ def refuse(words: dict[str, Any], kind: str, json: bool) -> None:
 def check(words: dict[str, Any], backend: Any, seed: int, progress: Any) -> Any:
     """The report of cells, or of the models of a task."""
     from rnnbp.checking import all_specs, builtin_specs, check_cells
+    from rnnbp.checking.catalogue import suited
 
     renamed = {"time-steps": "time_steps", "input": "input_size", "hidden": "hidden_size"}
     own = {"cells", "all", "details", "report", "force"}
     options = {renamed.get(word, word): value for word, value in words.items() if word not in own}
     everything = "all" in words
-    specs = words.get("cells") or (all_specs() if everything else builtin_specs())
+    specs = words.get("cells")
+    if not specs:
+        specs, left_out = suited(all_specs() if everything else builtin_specs(), options.get("method", "complex-step"))
+        for why in left_out:
+            say(f"left out: {why}")
     return check_cells(specs, tolerant=everything, backend=backend, seed=seed, progress=progress, **options)
 
 
