@@ -13,12 +13,13 @@ import pytest
 from helpers import refusal
 from misbehaving_cells import FAULTS, Misbehaving, misbehaving
 from rnnbp_strict import StrictBackend
-from toy_cells import TOYS
+from toy_cells import TOYS, Faulty
 
 import rnnbp
 from rnnbp.checking import all_specs
 from rnnbp.testing import CHECKS, CellCheck, check_cell, parametrize_with_checks
 from rnnbp.testing.cases import LeftOut
+from rnnbp.testing.runner import subject
 from rnnbp.unrolling import unroll
 
 ON_STRICT = ("device-carried", "standard-functions-only", "complex-safe")
@@ -29,7 +30,8 @@ ON_STRICT = ("device-carried", "standard-functions-only", "complex-safe")
 def test_every_cell_conforms(cell):
     found = check_cell(cell, backend="numpy")
     left_out = [name for name, _ in found.left_out]
-    assert {*found.passed, *left_out} == set(CHECKS) and set(left_out) <= set(ON_STRICT)
+    assert {*found.passed, *left_out} == set(CHECKS) and set(left_out) <= {*ON_STRICT, "traceable"}
+    assert ("traceable" in left_out) == (not isinstance(subject(cell)[1], rnnbp.PointwiseCell))
 
 
 @pytest.mark.parametrize("cell", ["elman", TOYS["own scan"]], ids=["elman", "own scan"])
@@ -46,10 +48,10 @@ def test_as_a_plugin_would_write_it(cell, check):
 
 # ---- cells that do not -----------------------------------------------------------------------------------------------
 def test_every_check_has_a_fault_that_it_must_find():
-    assert set(CHECKS) == set(FAULTS)
+    assert set(CHECKS) == {*FAULTS, "traceable"}  # which is for pointwise cells, below
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", FAULTS)
 def test_a_check_finds_its_fault(name):
     if name in ON_STRICT:
         pytest.importorskip("array_api_strict")
@@ -120,6 +122,19 @@ def test_a_forward_that_drops_the_imaginary_part():
     with pytest.raises(AssertionError, match="complex arguments and cotangents ys is float64") as error:
         CellCheck("complex-safe")(Absolute(3, 4))
     assert "\n    the gradients themselves are right: that a cell takes complex" in str(error.value)
+
+
+@pytest.mark.parametrize("fault", ["swapped gates", "+= dropped"])
+def test_a_graph_that_is_no_derivative(fault):
+    with pytest.raises(AssertionError, match="is not the derivative of the forward: error"):
+        CellCheck("traceable", "numpy")(Faulty(4, 6, fault=fault))
+    CellCheck("traceable", "numpy")(Faulty(4, 6))
+
+
+def test_a_cell_that_cannot_be_traced_says_why():
+    for cell, why in ((Sorting(3, 4), "it uses xp.arange"), (Misbehaving(3, 4), "it is a plain Cell")):
+        ((name, said),) = check_cell(cell, backend="numpy", checks=["traceable"]).left_out
+        assert name == "traceable" and why in said and "runs on the portable path" in said
 
 
 @dataclass(frozen=True)

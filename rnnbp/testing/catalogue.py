@@ -1,6 +1,7 @@
 """The checks by name, as data.
 
-Whether a cell can be traced is not among them: nothing in rnnbp lowers cells yet.
+A cell need not be traceable. Where one is not, "traceable" is left out with the reason; where it is, kernels are made
+of its graphs, so the backward's graph must be the derivative of the forward's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rnnbp.checking.properties.catalogue import PROPERTIES, Property
 from rnnbp.checking.subjects.problems import draw
 from rnnbp.checking.subjects.sequences import mask_is_refused
 from rnnbp.checking.verdicts import setting
-from rnnbp.testing import contract, gradients, numbers, passes
+from rnnbp.testing import contract, gradients, lowering, numbers, passes
 from rnnbp.testing.cases import B, T
 
 # (cell, backend) -> what is wrong and what to do about it; empty if nothing is. It may raise LeftOut.
@@ -60,4 +61,5 @@ CHECKS: dict[str, Check] = {
     "device-carried": numbers.device_carried,
     "standard-functions-only": numbers.standard_functions,
     "complex-safe": numbers.complex_safe,
+    "traceable": lowering.traceable,
 }
