@@ -279,6 +279,13 @@ def test_an_earlier_peak_hides_nothing():
     assert 63 <= megabytes_of("memory.host_peak_bytes(lambda: np.ones(2**23).sum())", "np.ones(2**25)") <= 68
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak so far cannot be reset")
+def test_what_was_freed_before_hides_nothing():
+    """The last of the blocks stays, so that the allocator keeps the others."""
+    blocks = "[bytes(1000) for _ in range(10**5)]"
+    assert 90 <= megabytes_of(f"memory.host_peak_bytes(lambda: {blocks})", f"last = {blocks}[-1]") <= 120
+
+
 def test_where_the_peak_cannot_be_reset_its_growth_is_told():
     no_reset = "memory.RESET = memory.Path('no', 'such', 'file')"
     after_a_larger_one = f"{no_reset}; np.ones(2**25).sum()"

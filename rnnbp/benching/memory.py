@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import subprocess
 import sys
@@ -71,7 +73,11 @@ def host_peak_bytes(call: Callable[[], Any]) -> int | None:
     """How far this process's resident memory rises during a call.
 
     Above its present level on Linux, which can forget the peak so far; elsewhere above that peak, so at the least.
+    What a compiler freed goes back to the system first, or the call would live in it unseen.
     """
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         RESET.write_text("5")  # proc(5): clear_refs
     before = _peak()
