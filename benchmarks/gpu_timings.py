@@ -50,7 +50,7 @@ def ours(cell: rnnbp.Cell, q: dict[str, np.ndarray], dtype: str, tf32: bool) -> 
         from ml_dtypes import bfloat16 as dtype  # type: ignore[no-redef]
     there = {name: cupy.asarray(a.astype(dtype)) for name, a in q.items()}
     xs, dys = there.pop("xs"), there.pop("dys")
-    s0 = cell.initial_state(cupy, xs.shape[1], xs)
+    s0 = cell.initial_state(backend.xp, xs.shape[1], xs)
 
     def forward() -> Any:
         return backend.scan(cell, there, xs, s0, **PLAIN, keep=False)[0]

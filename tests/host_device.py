@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import inspect
 import shutil
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 
+import array_api_compat.numpy
 import numpy as np
 import pytest
 from rnnbp_cupy.generating import THREADS
@@ -94,10 +96,34 @@ def library(source):
     return ctypes.CDLL(f"{path}.so")
 
 
+class Names:
+    """NumPy's namespace, where a call must fit the signature that CuPy's has, if that is installed."""
+
+    def __getattr__(self, name):
+        function = getattr(array_api_compat.numpy, name)
+        return _as_cupy_takes_it(name, function) if callable(function) and not isinstance(function, type) else function
+
+
+@cache
+def _as_cupy_takes_it(name, function):
+    try:
+        import array_api_compat.cupy
+
+        signature = inspect.signature(getattr(array_api_compat.cupy, name))
+    except (ImportError, ValueError):
+        return function
+
+    def call(*args, **options):
+        signature.bind(*args, **options)
+        return function(*args, **options)
+
+    return call
+
+
 class Host:
     """`rnnbp_cupy.devices.Device` without a GPU; it counts what it is asked to do."""
 
-    xp = np
+    xp = Names()
 
     def __init__(self, spoil=None):
         self.launches = self.products = 0

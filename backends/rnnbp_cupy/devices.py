@@ -19,7 +19,7 @@ class Device(Protocol):
 
     @property
     def xp(self) -> Namespace:
-        """The array library, with NumPy's names."""
+        """The array library's namespace of the standard, with NumPy's further names behind it."""
 
     def product(self, a: Array, b: Array, out: Array) -> Callable[[int], None]:
         """Set out to a[k] @ b for a (K, M, N), by the number k; sums are taken in out's precision or better."""
@@ -35,9 +35,9 @@ class Cuda:
 
     @property
     def xp(self) -> Namespace:
-        import cupy
+        import array_api_compat.cupy
 
-        return cupy
+        return array_api_compat.cupy
 
     def product(self, a: Array, b: Array, out: Array) -> Callable[[int], None]:
         from cupy.cuda import device

@@ -49,7 +49,7 @@ class Pass:
         }
         errors = {name: xp.ascontiguousarray(d) for name, d in errors.items()}
         sums = {name: self._zeros() for name in q.cell.elementwise}
-        dz = xp.empty((stop - start, batch, len(plan.columns) * n), q.xs.dtype)
+        dz = xp.empty((stop - start, batch, len(plan.columns) * n), dtype=q.xs.dtype)
         fed = self._steps(dys, dz, errors, sums)
         dp, dxs = self._products(dz)
         dp |= {name: self._total(name, total) for name, total in sums.items()}
@@ -68,7 +68,7 @@ class Pass:
         arrays |= {f"gradient {name}": d for name, d in sums.items()}
         feed, u = None, self._feedback()
         if u is not None:
-            arrays["fed back"] = xp.empty((q.sizes[1], u.shape[0]), q.real)
+            arrays["fed back"] = xp.empty((q.sizes[1], u.shape[0]), dtype=q.real)
             feed = q.device.product(self._of_h(dz), u.T, arrays["fed back"])
         step = q.launcher("backward", arrays)
         for k in reversed(range(start, stop)):
@@ -109,8 +109,8 @@ class Pass:
             entered = self.left.context[first : first + stop - start].reshape(rows, -1)
             dp["U"] = self._gradient(entered, of_h, plan.of_h)
         if q.cell.bias:
-            dp["b"] = self._gradient(xp.ones((rows, 1), dtype), of_x, plan.of_x)[0]
-        dxs = xp.zeros((steps, batch, n_in), dtype)
+            dp["b"] = self._gradient(xp.ones((rows, 1), dtype=dtype), of_x, plan.of_x)[0]
+        dxs = xp.zeros((steps, batch, n_in), dtype=dtype)
         w = _columns(xp, q.params["W"], plan.gates, plan.of_x)
         q.device.product(of_x[None], w.T, dxs[start:stop].reshape(rows, n_in))(0)
         return dp, dxs
@@ -118,7 +118,7 @@ class Pass:
     def _gradient(self, a: Array, dz: Array, order: Sequence[str]) -> Array:
         """aᵀ dz, its blocks from their order in dz to that of the gates."""
         q = self.q
-        out = q.xp.empty((a.shape[1], dz.shape[1]), q.real)
+        out = q.xp.empty((a.shape[1], dz.shape[1]), dtype=q.real)
         q.device.product(a.T[None], dz, out)(0)
         return _columns(q.xp, out, order, q.kernels.layout.gates).astype(q.xs.dtype, copy=False)
 
@@ -143,7 +143,7 @@ class Pass:
         return tuple(found)
 
     def _zeros(self) -> Array:
-        return self.q.xp.zeros((self.q.sizes[1], self.q.cell.hidden_size), self.q.real)
+        return self.q.xp.zeros((self.q.sizes[1], self.q.cell.hidden_size), dtype=self.q.real)
 
 
 def _columns(xp: Any, w: Array, order: Sequence[str], wanted: Sequence[str]) -> Array:

@@ -31,12 +31,12 @@ def _forward(q: Problem) -> tuple[Array, State, Left]:
     wide = len(plan.gates) * n
     left = _room(q)
     q.device.product(q.xs.reshape(1, steps * batch, n_in), q.params["W"], left.xw.reshape(steps * batch, wide))(0)
-    ys = xp.empty((steps, batch, n), dtype)
+    ys = xp.empty((steps, batch, n), dtype=dtype)
     arrays = {**q.given, "xW": left.xw, "extra": left.extra, "ys": ys, "hU": None, "context": None}
     arrays |= {f"states {name}": z for name, z in left.states.items()}
     feed = None
     if left.context is not None:
-        arrays["hU"] = xp.empty((batch, wide), q.real)
+        arrays["hU"] = xp.empty((batch, wide), dtype=q.real)
         arrays["context"] = None if any(left.context is z for z in left.states.values()) else left.context
         feed = q.device.product(left.context, q.params["U"], arrays["hU"])
     step = q.launcher("forward", arrays)
@@ -53,18 +53,18 @@ def _room(q: Problem) -> Left:
     steps, batch, _, n = q.sizes
     xp, cell, plan, dtype = q.xp, q.cell, q.kernels.layout, q.xs.dtype
     slots, first = steps + 1 if q.keep else 2, q.slot(0)
-    states = {name: xp.empty((slots, batch, n), q.real) for name in cell.states}
+    states = {name: xp.empty((slots, batch, n), dtype=q.real) for name in cell.states}
     for z, given in zip(states.values(), q.s0, strict=True):
         z[first] = given
     context = None
     if len(cell.recurrent) == 1 and q.resets is None and q.real == dtype.name:
         context = states[cell.recurrent[0]]  # as it lies
     elif cell.recurrent:
-        context = xp.empty((slots, batch, len(cell.recurrent) * n), dtype)
+        context = xp.empty((slots, batch, len(cell.recurrent) * n), dtype=dtype)
         for k, name in enumerate(cell.recurrent):
             entered = states[name][first]
             if q.resets is not None:
                 entered = xp.where(q.resets[q.time(0)][:, None], q.start[name], entered)
             context[first, :, k * n : (k + 1) * n] = entered
-    extra = xp.empty((steps, batch, plan.extra, n), dtype) if plan.extra and q.keep else None
-    return Left(xp.empty((steps, batch, len(plan.gates) * n), dtype), extra, states, context)
+    extra = xp.empty((steps, batch, plan.extra, n), dtype=dtype) if plan.extra and q.keep else None
+    return Left(xp.empty((steps, batch, len(plan.gates) * n), dtype=dtype), extra, states, context)
