@@ -1,6 +1,7 @@
 """The command line around the commands: listings, help, and how a mistake ends."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -124,6 +125,24 @@ def test_the_environment_names_the_threads(monkeypatch, words, count):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", words)
     assert options.set_threads(None) == (count or options._cores())
+
+
+LATE = """
+import os, numba, numpy
+from rnnbp_cli import options
+options.set_threads(1)
+print(numba.get_num_threads(), os.environ["OMP_NUM_THREADS"], os.environ["NUMBA_NUM_THREADS"])
+options.set_threads(3)
+"""
+
+
+def test_threads_reach_libraries_that_are_loaded():
+    """Numba takes no more than it was loaded for, and its variable must not change under it."""
+    pytest.importorskip("numba")
+    code = [sys.executable, "-c", LATE]
+    done = subprocess.run(code, capture_output=True, text=True, env=os.environ | {"NUMBA_NUM_THREADS": "2"})
+    assert done.stdout.split() == ["1", "1", "2"]
+    assert "--threads comes too late: Numba is loaded already, for 2; got 3" in done.stderr
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

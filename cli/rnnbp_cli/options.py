@@ -100,12 +100,13 @@ def set_threads(threads: int | None, *backends: str | None, before: int | None =
 
 
 def _set_late(threads: int) -> None:
-    """What can still be done for libraries that are loaded."""
+    """What can still be done where libraries are loaded; later ones, and other processes, read the variables."""
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
         fail("--threads comes too late: NumPy is loaded already; set OMP_NUM_THREADS before it is")
     threadpool_limits(threads)
+    os.environ.update({name: str(threads) for name in _THREAD_VARIABLES})
     numba = sys.modules.get("numba")
     if numba is None:
         os.environ[_NUMBA_VARIABLE] = str(threads)
