@@ -1,0 +1,131 @@
+"""A cell's two graphs as Numba source: one row of one step forward and backward."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from textwrap import indent
+
+import numpy as np
+
+from rnnbp.cellbase import PointwiseCell
+from rnnbp.fastpath import Layout, layout
+from rnnbp.lowering import FORMS, Language, Node, statements
+from rnnbp_numpy.loops import loops
+
+_FUNCTIONS = "exp expm1 log log1p sqrt tanh"
+NUMBA = Language(
+    constant=lambda value: str(value) if isinstance(value, bool) else f"F({value!r})",
+    forms=FORMS
+    | {"where": "{1} if {0} else {2}", "minimum": "{0} if {0} < {1} else {1}", "maximum": "{0} if {0} > {1} else {1}"}
+    | {"logical_and": "{0} and {1}", "logical_or": "{0} or {1}", "logical_not": "not {0}", "pow": "{0} ** {1}"},
+    assignment="{name} = {value}",
+    reserved=frozenset(f"ax ah bias extra H unit F dz np njit range {_FUNCTIONS}".split()),
+)
+
+
+def source(cell: PointwiseCell, dtype: str) -> str:
+    """The module for a cell: `forward` and `backward` over a whole sequence, for rows lo … hi−1 of the batch."""
+    plan = layout(cell)
+    return "\n\n\n".join([_head(plan, dtype), _forward_row(plan), _backward_row(plan), *loops(plan)]) + "\n"
+
+
+def _head(plan: Layout, dtype: str) -> str:
+    cell, bits = plan.cell, np.dtype(dtype).itemsize * 8
+    names = {node: name for name, node in plan.trace.internals.items()}
+    left = [f"{names.get(node, repr(node))} in {_place(plan, k)}" for k, node in enumerate(plan.kept)]
+    return f'''"""{type(cell).__name__}, gates {", ".join(cell.gates)}, in {dtype}; generated from its `pointwise` and that one's backward.
+
+ax holds x W, the gates side by side, and after a step what its backward needs: {"; ".join(left) or "nothing"}.
+ah is h U, H the number of units; dz holds the errors of {", ".join(plan.columns)} side by side.
+"""
+
+import numpy as np
+from numba import njit, types
+
+from rnnbp_numpy.functions import FAST, expm1, log, log1p, sqrt
+from rnnbp_numpy.functions import exp{bits} as exp, tanh{bits} as tanh
+from rnnbp_numpy.products import product
+
+F = np.{dtype}
+FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
+GIVEN = [types.Array(types.{dtype}, n, "C", readonly=True) for n in range(4)]  # what is read, by its number of axes
+MADE = [types.Array(types.{dtype}, n, "C") for n in range(4)]  # what is written'''
+
+
+def _place(plan: Layout, k: int) -> str:
+    """Where the k-th value that the forward leaves lies: over x W, or beside it."""
+    g = len(plan.gates)
+    return f"ax[{k} * H + unit]" if k < g else f"extra[{k - g} * H + unit]"
+
+
+def _forward_row(plan: Layout) -> str:
+    """The pointwise part of a step for one sequence, from what the graph says."""
+    found, cell = plan.trace, plan.cell
+    loads: dict[str, tuple[Node, str]] = {}
+    for k, gate in enumerate(plan.gates):
+        of_x, of_h = f"ax[{k} * H + unit]", f"ah[{k} * H + unit]"
+        of_x += f" + bias[{k} * H + unit]" if cell.bias else ""
+        parts = {f"a_{gate}": f"{of_x} + {of_h}" if cell.recurrent else of_x}
+        if gate in plan.split:
+            parts = {f"a_{gate}_x": of_x, f"a_{gate}_h": of_h}
+        loads |= {name: (found.operands[name], place) for name, place in parts.items()}
+    for group in (found.states, found.params, found.data):
+        loads |= {name: (node, f"{name}_row[unit]") for name, node in group.items()}
+    roots = {f"{name}_next[unit]": node for name, node in found.new_states.items()}
+    roots |= {_place(plan, k): node for k, node in enumerate(plan.kept)}
+    inputs = [f"{name}_row" for group in (found.states, found.params, found.data) for name in group]
+    outputs = [f"{name}_next" for name in found.new_states]
+    return _row("forward_row", ["ax", "ah", "bias", "extra", *inputs, *outputs], plan, loads, roots)
+
+
+def _backward_row(plan: Layout) -> str:
+    """The hand-written backward of the same, from the last step's errors to the errors of this one's operands."""
+    found = plan.trace
+    loads = {f"d{name}_next": (node, f"d{name}_row[unit]") for name, node in found.errors.items()}
+    first = next(iter(found.errors))
+    loads[f"d{first}_next"] = (found.errors[first], f"d{first}_row[unit] + dy[unit]")
+    names = {node: name for name, node in found.internals.items()}
+    taken = {*found.states, *found.params, *found.data}
+    for k, node in enumerate(plan.kept):
+        name = names.get(node, f"kept{k}")
+        loads[name if name not in taken else f"{name}_kept"] = (node, _place(plan, k))
+    for group in (found.states, found.params, found.data):
+        loads |= {name: (node, f"{name}_row[unit]") for name, node in group.items()}
+    for name, node in found.new_states.items():
+        if not any(node is known for known, _ in loads.values()):
+            loads[f"{name}_new"] = (node, f"{name}_next[unit]")
+    zero = next(iter(found.operands.values())).graph.constant(0.0)
+    roots = {f"dz[{k} * H + unit]": found.da[name] for k, name in enumerate(plan.columns)}
+    roots |= {f"d{name}_row[unit]": d for name, d in found.ds.items()}
+    roots |= {f"d{name}_sum[unit] +": d for name, d in found.dp.items() if d is not None}
+    inputs = [f"{name}_row" for group in (found.states, found.params, found.data) for name in group]
+    inputs += [f"{name}_next" for name in found.new_states] + ["dy"]
+    outputs = ["dz", *(f"d{name}_row" for name in found.ds), *(f"d{name}_sum" for name in found.params)]
+    filled = {place: zero if node is None else node for place, node in roots.items()}
+    return _row("backward_row", ["ax", "extra", *inputs, *outputs], plan, loads, filled)
+
+
+def _row(
+    name: str, arguments: list[str], plan: Layout, loads: dict[str, tuple[Node, str]], roots: dict[str, Node]
+) -> str:
+    """A function that goes through the units of one row: what it loads, the statements of the graph, what it stores."""
+    known = {node: operand for operand, (node, _) in loads.items()}
+    reserved = NUMBA.reserved | {argument for argument in arguments}
+    language = Language(NUMBA.constant, NUMBA.forms, NUMBA.assignment, reserved)
+    internals = {n: node for n, node in plan.trace.internals.items() if node not in known}
+    lines, values = statements(roots, known, internals, language)
+    stores = [f"{place}= {value}" if place.endswith("+") else f"{place} = {value}" for place, value in values.items()]
+    text = "\n".join([*lines, *stores])
+    loaded = [f"{operand} = {place}" for operand, (_, place) in loads.items() if _mentions(text, operand)]
+    body = indent("\n".join([*loaded, *lines, *stores]), " " * 8)
+    return f"@njit(**FAST)\ndef {name}(H, {', '.join(arguments)}):\n    for unit in range(H):\n{body}"
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", text) is not None
+
+
+def used(names: Iterable[str], text: str) -> list[str]:
+    """Those of the names that a text mentions."""
+    return [name for name in names if _mentions(text, name)]

@@ -1,0 +1,241 @@
+"""The scan of a pointwise cell in a generated kernel: whole sequences without Python, shards of the batch on threads.
+
+x W is one product before the loop, the gradients of the weights are one each after it, shared out by rows or by columns
+so that no sum is divided; between these, each thread runs all steps for its own rows of the batch and waits for nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from rnnbp.cellbase import Params, PointwiseCell, State
+from rnnbp.fastpath import Layout, in_order, layout, linear
+from rnnbp.lowering import Untraceable
+from rnnbp.numerics import HostArray, freeze
+from rnnbp.truncation import Window
+from rnnbp.unrolling import ScanBackward
+from rnnbp.validation import check_cotangents, check_window
+from rnnbp_numpy.caching import kernel
+from rnnbp_numpy.products import packed
+from rnnbp_numpy.threads import blas_alone, count, on_each, shards
+
+NONE = np.ones((1, 1), bool)  # no flags
+
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """A scan's arguments, forwards in time, and what its forward leaves; nothing is written to once it has run."""
+
+    cell: PointwiseCell
+    plan: Layout
+    kernel: ModuleType
+    params: Params
+    xs: HostArray  # (T, B, I)
+    mask: HostArray | None
+    resets: HostArray | None
+    data: tuple[HostArray, ...]  # (T, B, H) each
+    fresh: tuple[HostArray, ...]  # (B, H) each
+    ax: HostArray  # (T, B, GH)
+    extra: HostArray  # (T, B, EH)
+    states: tuple[HostArray, ...]  # (T + 1, B, H) each
+    context: HostArray  # (T or more, B, R)
+
+    @property
+    def flags(self) -> tuple[Any, ...]:
+        """Mask and resets as kernels take them."""
+        mask, resets = self.mask, self.resets
+        return (NONE if mask is None else mask, NONE if resets is None else resets, mask is not None, resets is not None)
+
+    @property
+    def arrays(self) -> tuple[HostArray, ...]:
+        """What both kernels read."""
+        n = self.cell.hidden_size
+        units = [np.ascontiguousarray(np.broadcast_to(self.params[name], (n,))) for name in self.cell.elementwise]
+        pairs = [a for pair in zip(self.fresh, self.states, strict=True) for a in pair]
+        return (*pairs, *units, *self.data)
+
+
+def scan(
+    cell: Any,
+    params: Params,
+    xs: HostArray,
+    s0: State,
+    *,
+    mask: HostArray | None,
+    resets: HostArray | None,
+    data: Params | None,
+    reverse: bool,
+    record: bool,
+    keep: bool,
+) -> Any:
+    """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable path is to run."""
+    given = data or {}
+    if record or xs.dtype not in (np.float32, np.float64) or not _plain(cell, params, xs, s0, given):
+        return NotImplemented
+    try:
+        plan, code = layout(cell), kernel(cell, xs.dtype.name)
+    except Untraceable:
+        return NotImplemented
+    order = slice(None, None, -1 if reverse else 1)
+    mask, resets = (None if f is None else np.ascontiguousarray(f[order]) for f in (mask, resets))
+    xs = np.ascontiguousarray(xs[order])
+    if mask is not None:  # what pads a sequence may be anything: a NaN there, times an error of zero, would be NaN
+        xs = np.where(mask[:, :, None], xs, np.zeros((), xs.dtype))
+    data_rows = tuple(np.ascontiguousarray(given[name][order]) for name in cell.data)
+    q, ys = _forward(cell, plan, code, params, xs, s0, mask, resets, data_rows, keep)
+    last = tuple(freeze(np.array(z[xs.shape[0] % z.shape[0]])) for z in q.states)
+    ys = np.ascontiguousarray(ys[order])
+    return freeze(ys), last, _backward_of(q, reverse) if keep else None
+
+
+def _plain(cell: Any, params: Params, xs: HostArray, s0: State, data: Params) -> bool:
+    """Whether all are NumPy's arrays of one dtype, and none holds copies."""
+    arrays = [xs, *params.values(), *s0, *data.values()]
+    axes = [(xs, 3), *((params[n], len(spec.shape)) for n, spec in cell.params.items()), *((z, 2) for z in s0)]
+    axes += [(d, 3) for d in data.values()]
+    return all(type(a) is np.ndarray and a.dtype == xs.dtype for a in arrays) and all(a.ndim == n for a, n in axes)
+
+
+def _forward(
+    cell: PointwiseCell,
+    plan: Layout,
+    code: ModuleType,
+    params: Params,
+    xs: HostArray,
+    s0: State,
+    mask: HostArray | None,
+    resets: HostArray | None,
+    data: tuple[HostArray, ...],
+    keep: bool,
+) -> tuple[Forward, HostArray]:
+    """Run it: what it leaves, and ys."""
+    (steps, batch, n_in), n, dtype = xs.shape, cell.hidden_size, xs.dtype
+    ax = np.empty((steps, batch, len(plan.gates) * n), dtype)
+    extra = np.empty((steps if keep else 1, batch, plan.extra * n), dtype)
+    masked = mask is not None
+    output, others = steps + 1 if keep or not masked else 2, steps + 1 if keep else 2
+    states = tuple(np.empty((others if k else output, batch, n), dtype) for k in range(len(s0)))
+    for z, first in zip(states, s0, strict=True):
+        z[0] = first
+    starts = cell.initial_state(xp, batch, xs) if resets is not None else tuple(np.empty((1, n), dtype) for _ in s0)
+    fresh = tuple(np.array(np.broadcast_to(z, (len(z), n)), dtype) for z in starts)
+    gather = bool(cell.recurrent) and (resets is not None or cell.recurrent != tuple(cell.states)[:1])
+    width = len(cell.recurrent) * n
+    context = np.empty((steps if keep else 1, batch, width), dtype) if gather else states[0]
+    ys = np.empty((steps, batch, n), dtype) if masked else states[0][1:]
+    q = Forward(cell, plan, code, params, xs, mask, resets, data, fresh, ax, extra, states, context)
+    bias = np.ascontiguousarray(params["b"]) if cell.bias else np.zeros(1, dtype)
+    panels = packed(params["U"]) if cell.recurrent else np.zeros((0, 1, 1), dtype)
+    rows, flat = xs.reshape(steps * batch, n_in), ax.reshape(steps * batch, -1)
+    target = ys if masked else np.empty((1, 1, 1), dtype)
+    with blas_alone():
+        on_each(shards(steps * batch, count()), lambda part: _product(rows, params["W"], flat, *part))
+        on_each(
+            shards(batch, count()),
+            lambda part: code.forward(*part, ax, extra, bias, panels, gather, context, *q.flags, target, *q.arrays),
+        )
+    return q, ys
+
+
+def _product(a: HostArray, b: HostArray, out: HostArray, lo: int, hi: int) -> None:
+    """Rows lo … hi−1 of a·b."""
+    np.matmul(a[lo:hi], b, out=out[lo:hi])
+
+
+def _backward_of(q: Forward, reverse: bool) -> ScanBackward:
+    """backward(dys, ds_T, window) -> dparams, dxs, ds_start. It only reads what the forward left."""
+    steps, batch, _ = q.xs.shape
+    order = slice(None, None, -1 if reverse else 1)
+
+    def backward(
+        dys: HostArray | None = None, ds_T: State | None = None, window: Window | None = None
+    ) -> tuple[dict[str, HostArray], HostArray, State]:
+        found = check_window(Window(0, 0, steps) if window is None else window, steps, reverse)
+        check_cotangents(q.cell, (steps, batch), dys, ds_T, q.states[0][0])
+
+        def one(dys: HostArray | None, ds_T: tuple[Any, ...]) -> tuple[dict[str, HostArray], HostArray, State]:
+            dp, dxs, ds = _run(q, None if dys is None else np.ascontiguousarray(dys[order]), ds_T, found)
+            return dp, np.ascontiguousarray(dxs[order]), ds
+
+        return linear(xp, one, dys, ds_T or (None,) * len(q.states))
+
+    return backward
+
+
+def _run(
+    q: Forward, dys: HostArray | None, ds_T: tuple[Any, ...], window: Window
+) -> tuple[dict[str, HostArray], HostArray, State]:
+    """The backward through one window, for cotangents without copies."""
+    (steps, batch, _), n, dtype = q.xs.shape, q.cell.hidden_size, q.xs.dtype
+    start, at, stop = window
+    ends = ds_T if stop == steps else (None,) * len(ds_T)
+    errors = [np.zeros((batch, n), dtype) if d is None else np.array(d, dtype, order="C") for d in ends]
+    sums = {name: np.zeros((batch, n), dtype) for name in q.cell.elementwise}
+    dz = np.empty((stop - start, batch, len(q.plan.columns) * n), dtype)
+    given = np.zeros((1, 1, 1), dtype) if dys is None else dys
+    at = stop if dys is None else at
+    zero, panels = np.zeros(n, dtype), _feedback(q)
+    with blas_alone():
+        on_each(
+            shards(batch, count()),
+            lambda part: q.kernel.backward(
+                *part, *(start, at, stop), q.ax, q.extra, panels, *q.flags, given, zero, dz, *q.arrays, *errors, *sums.values()
+            ),
+        )
+        grads, dxs = _products(q, dz, start, stop)
+    for name, parts in sums.items():
+        total = np.sum(parts, axis=0)
+        grads[name] = np.sum(total, keepdims=True) if q.cell.elementwise[name].shape == (1,) else total
+    return {name: grads[name] for name in q.cell.params}, dxs, tuple(errors)
+
+
+def _feedback(q: Forward) -> HostArray:
+    """The panels of Uᵀ, its rows in the order of the last blocks of dz, those of gates in `cut` zero."""
+    cell, plan = q.cell, q.plan
+    if not cell.recurrent or set(cell.cut) >= set(plan.gates):
+        return np.zeros((0, 1, 1), q.xs.dtype)
+    u = np.array(in_order(xp, q.params["U"], plan.gates, plan.of_h))
+    for k, gate in enumerate(plan.of_h):
+        if gate in cell.cut:
+            u[:, k * cell.hidden_size : (k + 1) * cell.hidden_size] = 0
+    return packed(u.T)
+
+
+def _products(q: Forward, dz: HostArray, start: int, stop: int) -> tuple[dict[str, HostArray], HostArray]:
+    """The gradients of W, U and b and of xs: whole-sequence products, in pieces that divide no sum."""
+    cell, plan, (steps, batch, n_in) = q.cell, q.plan, q.xs.shape
+    rows, wide = (stop - start) * batch, len(plan.gates) * cell.hidden_size
+    flat = dz.reshape(rows, -1)
+    of_x, of_h = flat[:, :wide], flat[:, flat.shape[1] - wide :]
+    w = np.ascontiguousarray(in_order(xp, q.params["W"], plan.gates, plan.of_x).T)
+    dxs = np.zeros((steps, batch, n_in), dz.dtype) if rows < steps * batch else np.empty((steps, batch, n_in), dz.dtype)
+    dx = dxs[start:stop].reshape(rows, n_in)
+    entered = [(q.xs[start:stop].reshape(rows, n_in), of_x, "W", plan.of_x)]
+    if cell.recurrent:
+        entered += [(q.context[start:stop].reshape(rows, -1), of_h, "U", plan.of_h)]
+    if cell.bias:
+        entered += [(np.ones((rows, 1), dz.dtype), of_x, "b", plan.of_x)]
+    found: dict[str, list[HostArray]] = {name: [] for _, _, name, _ in entered}
+    columns, parts = shards(wide, count()), shards(rows, count())
+    found = {name: [dz[:0]] * len(columns) for name in found}
+
+    def work(k: int) -> None:
+        if k < len(parts):
+            _product(of_x, w, dx, *parts[k])
+        if k < len(columns):
+            lo, hi = columns[k]
+            for a, errors, name, _ in entered:
+                found[name][k] = a.T @ errors[:, lo:hi]
+
+    on_each(list(range(max(len(parts), len(columns)))), work)
+    grads = {name: in_order(xp, np.concatenate(found[name], axis=1), order, plan.gates) for _, _, name, order in entered}
+    return grads | ({"b": grads["b"][0]} if cell.bias else {}), dxs
+
+
+Work = Callable[[Any], None]
