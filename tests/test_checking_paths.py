@@ -88,6 +88,11 @@ def test_what_is_said_of_a_failure_is_said_of_the_path_that_failed():
     assert found.best.bug == "factor" and found.level == "loop"
 
 
+def test_what_a_method_finds_beside_names_the_path():
+    found = rnnbp.gradcheck("rnn", backend=Fast(), method="taylor", levels=("sequence",), **ONLY).findings
+    assert [f.cell for f in found if f.kind == "taylor"] == ["rnn", "rnn, quick path"]
+
+
 def test_a_failure_of_the_portable_path_alone_is_explained_too():
     class Other(type(rnnbp.cell("lstm", 4, 6))):
         """Its own scan, which the portable path takes, forgets a window's first step."""

@@ -172,7 +172,8 @@ def verdict(
         raise UserError(why)
     asked = Asked(subject, backend, memory, advance, dtype=how.dtype, seed=how.seeds[0])
     checks = [check(name) for name in point]
-    return checks, method.findings(asked, how.tolerance)
+    called = f"{subject.name}, {subject.path} path" if subject.path not in ("", Backend.path) else subject.name
+    return checks, method.findings(replace(asked, subject=replace(subject, name=called)), how.tolerance)
 
 
 def _misfit(gradient: Array | None, tensor: Array) -> str:
