@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from cases import EVERY, make
-from rnnbp_cupy.layout import layout
 
 import rnnbp
+from rnnbp.fastpath import layout
 from rnnbp.lowering import Untraceable
 
 PLUGIN = Path(__file__).parents[1] / "plugins" / "rnnbp-mgu" / "rnnbp_mgu" / "__init__.py"

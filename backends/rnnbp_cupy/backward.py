@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rnnbp.fastpath import Layout
 from rnnbp.lowering import Node, reach
 from rnnbp_cupy.kernels import Kernel, Writer
-from rnnbp_cupy.layout import Layout
 
 # slot: the step's place in dz; enter, leave: the slots of the states before and after the step;
 # later: the step whose errors come in, or −1 at the end of the window; with_dys: whether errors of outputs count here

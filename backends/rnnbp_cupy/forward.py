@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rnnbp.fastpath import Layout
 from rnnbp.lowering import Node
 from rnnbp_cupy.kernels import Kernel, Writer
-from rnnbp_cupy.layout import Layout
 
 # step: of this launch; enter, leave: the slots of the states before and after it; next: the step that follows, or −1
 NUMBERS = ("step", "enter", "leave", "next", "keep")

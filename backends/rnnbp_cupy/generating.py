@@ -12,13 +12,13 @@ from functools import lru_cache
 
 from rnnbp.cellbase import Cell
 from rnnbp.errors import UserError
-from rnnbp.lowering import Untraceable
+from rnnbp.fastpath import Layout, layout
+from rnnbp.lowering import Untraceable, reach
 from rnnbp_cupy.backward import backward_kernel
-from rnnbp_cupy.dialect import REAL, prelude
+from rnnbp_cupy.dialect import REAL, prelude, require_known
 from rnnbp_cupy.forward import forward_kernel
 from rnnbp_cupy.kernels import THREADS as THREADS
 from rnnbp_cupy.kernels import Kernel
-from rnnbp_cupy.layout import Layout, layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,7 @@ class Kernels:
 def kernels(cell: Cell, dtype: str) -> Kernels:
     """The kernels of a cell for arrays of a dtype; `Untraceable` where there are none."""
     plan = layout(cell)
+    require_known(reach([*plan.trace.new_states.values(), *plan.trace.gradients.values()]))
     forward, backward = forward_kernel(plan), backward_kernel(plan)
     head = f"// {plan.cell}, {dtype}: made from the cell's definition, forward and hand-derived backward.\n"
     source = "\n".join([head + prelude(dtype), forward.source, backward.source])

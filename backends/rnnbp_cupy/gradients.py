@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rnnbp.cellbase import Cotangents, State
+from rnnbp.fastpath import in_order, linear
 from rnnbp.numerics import Array, chunks
 from rnnbp.truncation import Window
 from rnnbp.unrolling import ScanBackward
 from rnnbp.validation import check_cotangents, check_window
-from rnnbp_cupy.copies import linear
 from rnnbp_cupy.problems import Left, Problem
 
 
@@ -111,7 +110,7 @@ class Pass:
         if q.cell.bias:
             dp["b"] = self._gradient(xp.ones((rows, 1), dtype=dtype), of_x, plan.of_x)[0]
         dxs = xp.zeros((steps, batch, n_in), dtype=dtype)
-        w = _columns(xp, q.params["W"], plan.gates, plan.of_x)
+        w = in_order(xp, q.params["W"], plan.gates, plan.of_x)
         q.device.product(of_x[None], w.T, dxs[start:stop].reshape(rows, n_in))(0)
         return dp, dxs
 
@@ -120,7 +119,7 @@ class Pass:
         q = self.q
         out = q.xp.empty((a.shape[1], dz.shape[1]), dtype=q.real)
         q.device.product(a.T[None], dz, out)(0)
-        return _columns(q.xp, out, order, q.kernels.layout.gates).astype(q.xs.dtype, copy=False)
+        return in_order(q.xp, out, order, q.kernels.layout.gates).astype(q.xs.dtype, copy=False)
 
     def _total(self, name: str, parts: Array) -> Array:
         """The gradient of an elementwise parameter, (H,) or (1,), from its parts (B, H)."""
@@ -144,11 +143,3 @@ class Pass:
 
     def _zeros(self) -> Array:
         return self.q.xp.zeros((self.q.sizes[1], self.q.cell.hidden_size), dtype=self.q.real)
-
-
-def _columns(xp: Any, w: Array, order: Sequence[str], wanted: Sequence[str]) -> Array:
-    """The blocks of gates that lie in one order, in another."""
-    if tuple(order) == tuple(wanted):
-        return w
-    blocks = dict(zip(order, chunks(w, len(order)), strict=True))
-    return xp.concatenate([blocks[g] for g in wanted], axis=-1)

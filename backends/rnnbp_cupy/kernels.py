@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rnnbp.fastpath import Layout
 from rnnbp.lowering import Node, statements
 from rnnbp_cupy.dialect import LANGUAGE, Names
-from rnnbp_cupy.layout import Layout
 
 THREADS = 128  # of a block: small, because a step of a small batch has few threads for many processors
 SIZES = ("B", "H")  # every kernel's first numbers, those of the step follow

@@ -1,20 +1,26 @@
-"""NumPy on the CPU: the default backend."""
+"""NumPy on the CPU: the default backend. With numba and threadpoolctl, whole sequences run in generated kernels."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import array_api_compat.numpy as compat
 import numpy as np
 
-from rnnbp.backends import Backend
+from rnnbp.backends import Backend, installed_version
+from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray, Namespace
+
+COMPILED = all(map(installed_version, ("numba", "threadpoolctl"))) and os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 
 class NumpyBackend(Backend):
     """NumPy arrays in the memory of this machine."""
 
     name = "numpy"
+    path = "numba" if COMPILED else Backend.path
+    target = "numba"
 
     @classmethod
     def available(cls) -> str | None:
@@ -37,3 +43,23 @@ class NumpyBackend(Backend):
 
     def to_numpy(self, x: Array) -> HostArray:
         return np.asarray(x)
+
+    def scan(self, cell: Any, params: Any, xs: Array, s0: Any, **options: Any) -> Any:
+        """In a kernel generated from the cell, compiled at its first use; what it does not take is left to the loop."""
+        if not COMPILED:
+            return NotImplemented
+        from rnnbp_numpy.scanning import scan
+
+        return scan(cell, params, xs, s0, **options)
+
+    @classmethod
+    def generated(cls, cell: Any, dtype: str) -> str:
+        from rnnbp.lowering import Untraceable
+        from rnnbp_numpy.generating import source
+
+        if dtype not in ("float32", "float64"):
+            raise UserError(f"kernels are made for float32 and float64; got {dtype!r}: others take the portable path")
+        try:
+            return source(cell, dtype)
+        except Untraceable as reason:
+            raise UserError(f"there is no kernel for {cell}: {reason}; the portable path runs it") from reason

@@ -7,15 +7,31 @@ Infinities and NaN pass as they should.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-F, D = np.float32, np.float64
-FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # a·b + c is one rounding where there is an FMA
+F = np.float32
+FAST = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # contract: a·b + c rounds once, where it can
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compiled when it is first called with arguments of a type; it needs no interpreter lock."""
+    made: Callable[P, R] = njit(**FAST)(function)
+    return made
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compiled into every place that calls it, so that loops around it become vectors."""
+    made: Callable[P, R] = njit(forceinline=True, **FAST)(function)
+    return made
+
 
 # Adding this to a number of moderate size rounds it to a whole one, which then stands in the last bits.
 _WHOLE32, _WHOLE64 = F(1.5 * 2**23), 1.5 * 2**52
@@ -31,21 +47,26 @@ def _power_of_two(typingctx, z):  # type: ignore[no-untyped-def]
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         del context
         bits, mantissa, bias = (32, 23, 127) if signature.args[0] == types.float32 else (64, 52, 1023)
-        word, whole = ir.IntType(bits), (bias + mantissa << mantissa) + (1 << mantissa - 1)  # the bits of 1.5·2^mantissa
+        word, whole = (
+            ir.IntType(bits),
+            (bias + mantissa << mantissa) + (1 << mantissa - 1),
+        )  # the bits of 1.5·2^mantissa
         n = builder.add(builder.bitcast(args[0], word), ir.Constant(word, bias - whole))
         return builder.bitcast(builder.shl(n, ir.Constant(word, mantissa)), args[0].type)
 
     return z(z), generate
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def _less_one32(r: Any) -> Any:
     """Eʳ − 1 for |r| ≤ ln 2 / 2, by a polynomial of degree 6 with its last four coefficients fitted (error 3e-9)."""
     square = r * r
-    return r + square * ((F(0.5) + F(0.1666652) * r) + square * ((F(0.04166639) + F(0.00836875) * r) + square * F(0.0013942)))
+    return r + square * (
+        (F(0.5) + F(0.1666652) * r) + square * ((F(0.04166639) + F(0.00836875) * r) + square * F(0.0013942))
+    )
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def _reduced64(x: Any) -> Any:
     """The same with a polynomial of degree 13, and what rounding took from r added at the end."""
     z = x * 1.4426950408889634 + _WHOLE64
@@ -59,7 +80,7 @@ def _reduced64(x: Any) -> Any:
     return z, n, r + (lost + r * r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * y))))
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def exp32(x: Any) -> Any:
     """E to the x: 2ⁿ eʳ, in two factors, so that neither overflows before the product does."""
     x = F(-110) if x < F(-110) else (F(100) if x > F(100) else x)
@@ -70,7 +91,7 @@ def exp32(x: Any) -> Any:
     return (F(1) + y) * _power_of_two(half) * _power_of_two(n - (half - _WHOLE32) + _WHOLE32)
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def exp64(x: Any) -> Any:
     """The same in float64."""
     x = -760.0 if x < -760.0 else (720.0 if x > 720.0 else x)
@@ -79,7 +100,7 @@ def exp64(x: Any) -> Any:
     return (1.0 + y) * _power_of_two(half) * _power_of_two(n - (half - _WHOLE64) + _WHOLE64)
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def tanh32(x: Any) -> Any:
     """(e²ᵃ − 1) / (e²ᵃ + 1), a = |x|; e²ᵃ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1) cancels nowhere. Beyond 10 it is 1."""
     a = F(2) * abs(x)
@@ -90,9 +111,9 @@ def tanh32(x: Any) -> Any:
     return math.copysign(y / (y + F(2)), x)
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def tanh64(x: Any) -> Any:
-    """The same in float64; beyond 20 it is 1. Near 0, q/(q + 2) is q/2 less a small part of itself, which rounds less."""
+    """The same in float64; beyond 20 it is 1. Near 0, y/(y + 2) as y/2 less a small part of it rounds less."""
     a = abs(x)
     z, n, y = _reduced64(40.0 if a > 20.0 else 2.0 * a)
     power = _power_of_two(z)
@@ -101,21 +122,25 @@ def tanh64(x: Any) -> Any:
     return math.copysign(0.5 * y - 0.5 * y * t if y < 0.75 else t, x)
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def expm1(x: Any) -> Any:
+    """E to the x, less one."""
     return math.expm1(x)
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def log(x: Any) -> Any:
+    """The natural logarithm."""
     return math.log(x)
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def log1p(x: Any) -> Any:
+    """The natural logarithm of 1 + x."""
     return math.log1p(x)
 
 
-@njit(forceinline=True, **FAST)
+@inlined
 def sqrt(x: Any) -> Any:
+    """The square root."""
     return math.sqrt(x)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from textwrap import indent
 
 import numpy as np
 
 from rnnbp.cellbase import PointwiseCell
 from rnnbp.fastpath import Layout, layout
-from rnnbp.lowering import FORMS, Language, Node, statements
+from rnnbp.lowering import FORMS, Language, Node, Untraceable, reach, statements
 from rnnbp_numpy.loops import loops
 
 _FUNCTIONS = "exp expm1 log log1p sqrt tanh"
@@ -27,6 +26,9 @@ NUMBA = Language(
 def source(cell: PointwiseCell, dtype: str) -> str:
     """The module for a cell: `forward` and `backward` over a whole sequence, for rows lo … hi−1 of the batch."""
     plan = layout(cell)
+    for node in reach([*plan.trace.new_states.values(), *plan.trace.gradients.values()]):
+        if node.op not in {*NUMBA.forms, *_FUNCTIONS.split(), "input", "constant"}:
+            raise Untraceable(f"its operation {node.op} has no form in Numba")
     return "\n\n\n".join([_head(plan, dtype), _forward_row(plan), _backward_row(plan), *loops(plan)]) + "\n"
 
 
@@ -34,7 +36,7 @@ def _head(plan: Layout, dtype: str) -> str:
     cell, bits = plan.cell, np.dtype(dtype).itemsize * 8
     names = {node: name for name, node in plan.trace.internals.items()}
     left = [f"{names.get(node, repr(node))} in {_place(plan, k)}" for k, node in enumerate(plan.kept)]
-    return f'''"""{type(cell).__name__}, gates {", ".join(cell.gates)}, in {dtype}; generated from its `pointwise` and that one's backward.
+    return f'''"""{type(cell).__name__} with gates {", ".join(cell.gates)}, in {dtype}: generated from its `pointwise`.
 
 ax holds x W, the gates side by side, and after a step what its backward needs: {"; ".join(left) or "nothing"}.
 ah is h U, H the number of units; dz holds the errors of {", ".join(plan.columns)} side by side.
@@ -110,6 +112,7 @@ def _row(
     name: str, arguments: list[str], plan: Layout, loads: dict[str, tuple[Node, str]], roots: dict[str, Node]
 ) -> str:
     """A function that goes through the units of one row: what it loads, the statements of the graph, what it stores."""
+    loads = {name + "_" * (name in NUMBA.reserved): load for name, load in loads.items()}
     known = {node: operand for operand, (node, _) in loads.items()}
     reserved = NUMBA.reserved | {argument for argument in arguments}
     language = Language(NUMBA.constant, NUMBA.forms, NUMBA.assignment, reserved)
@@ -124,8 +127,3 @@ def _row(
 
 def _mentions(text: str, name: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", text) is not None
-
-
-def used(names: Iterable[str], text: str) -> list[str]:
-    """Those of the names that a text mentions."""
-    return [name for name in names if _mentions(text, name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from string import Template
 
 from rnnbp.fastpath import Layout
@@ -9,7 +10,7 @@ from rnnbp.fastpath import Layout
 FORWARD = Template('''@njit([types.void($types)], cache=True, **FAST)
 def forward(lo, hi, ax, extra, bias, panels, gather, context, mask, resets, masked, resetting, ys, $arrays):
     """Every step for rows lo to hi: the states after step t lie in row t + 1 of theirs, or in turn in two."""
-    H, apart = $first.shape[2], panels.shape[0] * panels.shape[2]
+    H, apart = ${first}_all.shape[2], panels.shape[0] * panels.shape[2]
     product_of_row = np.empty((hi - lo, apart), F)
     for step in range(ax.shape[0]):
 $nows        of = step % context.shape[0]
@@ -25,12 +26,12 @@ $enters            if masked and not mask[step, row]:
 $skips                continue
             forward_row(H, ax[step, row], product_of_row[row - lo], bias, extra[step % extra.shape[0], row], $row)
             if masked:
-                ys[step, row] = $first[then_$first, row]''')
+                ys[step, row] = ${first}_all[then_$first, row]''')
 
 BACKWARD = Template('''@njit([types.void($types)], cache=True, **FAST)
 def backward(lo, hi, start, at, stop, ax, extra, panels, mask, resets, masked, resetting, dys, zero, dz, $arrays):
     """Steps stop − 1 down to start for rows lo to hi, with errors of outputs from step `at` on."""
-    H, width = $first.shape[2], dz.shape[2]
+    H, width = ${first}_all.shape[2], dz.shape[2]
     back, first = np.empty((hi - lo, panels.shape[0] * panels.shape[2]), F), width - $gates * H
     for step in range(stop - 1, start - 1, -1):
         for row in range(lo, hi):
@@ -55,37 +56,48 @@ def loops(plan: Layout) -> tuple[str, str]:
     """Both, with the cell's states, parameters and data by name."""
     cell = plan.cell
     states, params, data = list(cell.states), list(cell.elementwise), list(cell.data)
-    enter = "            {0}_row = {0}_fresh[row] if fresh else {0}[{1}, row]\n"
-    rows = [f"{n}_row" for n in states] + params + [f"{n}[step, row]" for n in data]
-    first, n_states = states[0], len(states)
-    arrays = [*(f"{n}_fresh, {n}" for n in states), *params, *data]
-    floats = ["MADE[2], MADE[3]"] * n_states + ["GIVEN[1]"] * len(params) + ["GIVEN[3]"] * len(data)
-    ahead = "types.intp, types.intp, MADE[3], MADE[3], GIVEN[1], GIVEN[3], types.boolean, MADE[3], FLAGS, FLAGS"
-    gather = " " * 16 + "context[of, row, {k} * H : ({k} + 1) * H] = {n}_fresh[row] if fresh else {n}[now_{n}, row]\n"
+    rows = [f"{n}_row" for n in states] + [f"{n}_given" for n in params] + [f"{n}_given[step, row]" for n in data]
+    arrays = [*(f"{n}_fresh, {n}_all" for n in states), *(f"{n}_given" for n in (*params, *data))]
+    floats = ["MADE[2], MADE[3]"] * len(states) + ["GIVEN[1]"] * len(params) + ["GIVEN[3]"] * len(data)
+    flags = "FLAGS, FLAGS, types.boolean, types.boolean"
+
+    def each(indent: int, line: str, names: Sequence[str] = states) -> str:
+        """A line for each name, or one that does nothing."""
+        made = [line.format(n=n, k=k) for k, n in enumerate(names)] or ["pass"]
+        return "".join(f"{' ' * indent}{text}\n" for text in made)
+
     forward = FORWARD.substitute(
-        types=", ".join([ahead, "types.boolean", "types.boolean", "MADE[3]", *floats]),
+        types=", ".join(
+            ["types.intp, types.intp, MADE[3], MADE[3], GIVEN[1], GIVEN[3], types.boolean, MADE[3]", flags, "MADE[3]"]
+            + floats
+        ),
         arrays=", ".join(arrays),
-        first=first,
-        nows="".join(f"        now_{n}, then_{n} = step % {n}.shape[0], (step + 1) % {n}.shape[0]\n" for n in states),
-        gathers="".join(gather.format(k=k, n=n) for k, n in enumerate(cell.recurrent)) or " " * 16 + "pass\n",
-        enters="".join(enter.format(n, f"now_{n}") for n in states),
-        skips="".join(f"                {n}[then_{n}, row] = {n}_row\n" for n in states),
-        row=", ".join([*rows, *(f"{n}[then_{n}, row]" for n in states)]),
+        first=states[0],
+        nows=each(8, "now_{n}, then_{n} = step % {n}_all.shape[0], (step + 1) % {n}_all.shape[0]"),
+        gathers=each(
+            16,
+            "context[of, row, {k} * H : ({k} + 1) * H] = {n}_fresh[row] if fresh else {n}_all[now_{n}, row]",
+            cell.recurrent,
+        ),
+        enters=each(12, "{n}_row = {n}_fresh[row] if fresh else {n}_all[now_{n}, row]"),
+        skips=each(16, "{n}_all[then_{n}, row] = {n}_row"),
+        row=", ".join([*rows, *(f"{n}_all[then_{n}, row]" for n in states)]),
     )
-    errors = [f"d{n}[row]" for n in states] + [f"d{n}_sum[row]" for n in params]
-    ahead = "types.intp, types.intp, types.intp, types.intp, types.intp, MADE[3], MADE[3], GIVEN[3], FLAGS, FLAGS"
-    add = " " * 20 + "d{n}[row, unit] += back[row - lo, {k} * H + unit]"
     backward = BACKWARD.substitute(
         types=", ".join(
-            [ahead, "types.boolean", "types.boolean", "GIVEN[3]", "GIVEN[1]", "MADE[3]", *floats]
-            + ["MADE[2]"] * (n_states + len(params))
+            ["types.intp, types.intp, types.intp, types.intp, types.intp, MADE[3], MADE[3], GIVEN[3]", flags]
+            + ["GIVEN[3], GIVEN[1], MADE[3]", *floats, *["MADE[2]"] * (len(states) + len(params))]
         ),
-        arrays=", ".join([*arrays, *(f"d{n}" for n in states), *(f"d{n}_sum" for n in params)]),
-        first=first,
+        arrays=", ".join([*arrays, *(f"{n}_error" for n in states), *(f"{n}_sum" for n in params)]),
+        first=states[0],
         gates=len(plan.gates),
-        enters="".join(enter.format(n, "step") for n in states),
-        row=", ".join([*rows, *(f"{n}[step + 1, row]" for n in states), "dy", "dz[step - start, row]", *errors]),
-        adds="\n".join(add.format(n=n, k=k) for k, n in enumerate(cell.recurrent)) or " " * 20 + "pass",
-        clears="\n".join(" " * 20 + f"d{n}[row] = F(0)" for n in states),
+        enters=each(12, "{n}_row = {n}_fresh[row] if fresh else {n}_all[step, row]"),
+        row=", ".join(
+            [*rows, *(f"{n}_all[step + 1, row]" for n in states), "dy, dz[step - start, row]"]
+            + [f"{n}_error[row]" for n in states]
+            + [f"{n}_sum[row]" for n in params]
+        ),
+        adds=each(20, "{n}_error[row, unit] += back[row - lo, {k} * H + unit]", cell.recurrent).rstrip(),
+        clears=each(20, "{n}_error[row] = F(0)").rstrip(),
     )
     return forward, backward

@@ -1,9 +1,10 @@
 """The recurrent product of a few rows, C = A·B, compiled: B is laid out once in panels and then used at every step.
 
-A panel holds `VECTORS` registers' worth of columns of B, row by row, padded with zeros. A tile of C, a few rows by one or
-more panels, stays in registers while the inner dimension is run through, with one fused multiply-add for each row and
-register of a panel. Every entry of C is one sum in the order of the inner dimension whatever the tile: the result does
-not depend on how rows are shared out. (After Goto & van de Geijn 2008, ACM TOMS 34:12; A has few rows and is not packed.)
+A panel holds `VECTORS` registers' worth of columns of B, row by row, padded with zeros. A tile of C, a few rows by one
+or more panels, stays in registers while the inner dimension is run through, with one fused multiply-add for each row
+and register of a panel. Every entry of C is one sum in the order of the inner dimension whatever the tile: the result
+does not depend on how rows are shared out. (After Goto & van de Geijn 2008, ACM TOMS 34:12; A, of few rows, is left as
+it lies.)
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rnnbp.numerics import HostArray
-from rnnbp_numpy.functions import FAST
+from rnnbp_numpy.functions import compiled
 
 _FEATURES = binding.get_host_cpu_features()
 REGISTER_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
@@ -51,7 +52,7 @@ def panels_of(rows: int) -> int:
 def _tile(typingctx, rows, wide, like, a, lda, b, depth, c, ldc):  # type: ignore[no-untyped-def]
     """C[:rows, :width] = A[:rows, :depth] · a panel at b, or as many panels as `panels_of` says where `wide` is true.
 
-    a, b, c are addresses; lda and ldc count numbers of the dtype of `like`. There is a piece of code for each number of rows.
+    a, b, c are addresses; lda and ldc count numbers of the dtype of `like`. Each number of rows has code of its own.
     """
     del typingctx
     signature = types.void(rows, wide, like, a, lda, b, depth, c, ldc)
@@ -104,7 +105,10 @@ def _write_tile(
     k = builder.phi(word)
     sums = [[builder.phi(vector) for _ in across] for _ in rows]
     panel_row = [
-        builder.load(at(b, vector, (depth, p * VECTORS * count), (k, VECTORS * count), (ir.Constant(word, v * count), 1)), align=size)
+        builder.load(
+            at(b, vector, (depth, p * VECTORS * count), (k, VECTORS * count), (ir.Constant(word, v * count), 1)),
+            align=size,
+        )
         for p, v in across
     ]
     totals = []
@@ -126,9 +130,9 @@ def _write_tile(
             builder.store(total, place(r, p, v), align=size)
 
 
-@njit(**FAST)
+@compiled
 def product(rows: Any, a: Any, lda: Any, panels: Any, c: Any) -> None:
-    """C (rows, panels·width) = A·B, for A at the address `a` with `lda` numbers from row to row, and the panels of B."""
+    """C (rows, panels·width) = A·B: A at the address `a`, `lda` numbers from row to row, and the panels of B."""
     count, depth, width = panels.shape
     like, size, ldc = c[0, 0], c.itemsize, c.shape[1]
     tiles = (rows + ROWS - 1) // ROWS

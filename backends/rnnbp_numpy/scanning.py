@@ -6,7 +6,6 @@ so that no sum is divided; between these, each thread runs all steps for its own
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -50,7 +49,12 @@ class Forward:
     def flags(self) -> tuple[Any, ...]:
         """Mask and resets as kernels take them."""
         mask, resets = self.mask, self.resets
-        return (NONE if mask is None else mask, NONE if resets is None else resets, mask is not None, resets is not None)
+        return (
+            NONE if mask is None else mask,
+            NONE if resets is None else resets,
+            mask is not None,
+            resets is not None,
+        )
 
     @property
     def arrays(self) -> tuple[HostArray, ...]:
@@ -185,7 +189,18 @@ def _run(
         on_each(
             shards(batch, count()),
             lambda part: q.kernel.backward(
-                *part, *(start, at, stop), q.ax, q.extra, panels, *q.flags, given, zero, dz, *q.arrays, *errors, *sums.values()
+                *part,
+                *(start, at, stop),
+                q.ax,
+                q.extra,
+                panels,
+                *q.flags,
+                given,
+                zero,
+                dz,
+                *q.arrays,
+                *errors,
+                *sums.values(),
             ),
         )
         grads, dxs = _products(q, dz, start, stop)
@@ -221,9 +236,8 @@ def _products(q: Forward, dz: HostArray, start: int, stop: int) -> tuple[dict[st
         entered += [(q.context[start:stop].reshape(rows, -1), of_h, "U", plan.of_h)]
     if cell.bias:
         entered += [(np.ones((rows, 1), dz.dtype), of_x, "b", plan.of_x)]
-    found: dict[str, list[HostArray]] = {name: [] for _, _, name, _ in entered}
     columns, parts = shards(wide, count()), shards(rows, count())
-    found = {name: [dz[:0]] * len(columns) for name in found}
+    found = {name: [dz[:0]] * len(columns) for _, _, name, _ in entered}
 
     def work(k: int) -> None:
         if k < len(parts):
@@ -234,8 +248,7 @@ def _products(q: Forward, dz: HostArray, start: int, stop: int) -> tuple[dict[st
                 found[name][k] = a.T @ errors[:, lo:hi]
 
     on_each(list(range(max(len(parts), len(columns)))), work)
-    grads = {name: in_order(xp, np.concatenate(found[name], axis=1), order, plan.gates) for _, _, name, order in entered}
+    grads = {
+        name: in_order(xp, np.concatenate(found[name], axis=1), order, plan.gates) for _, _, name, order in entered
+    }
     return grads | ({"b": grads["b"][0]} if cell.bias else {}), dxs
-
-
-Work = Callable[[Any], None]

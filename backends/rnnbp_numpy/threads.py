@@ -22,7 +22,7 @@ def count() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     told = int(asked) if asked.isdecimal() and int(asked) else cores
-    return max(1, min(told, cores, numba.config.NUMBA_NUM_THREADS))
+    return max(1, min(told, cores, int(numba.config.NUMBA_NUM_THREADS)))
 
 
 def shards(total: int, parts: int) -> list[tuple[int, int]]:
@@ -56,7 +56,7 @@ def _pool() -> ThreadPoolExecutor:
 
 @contextmanager
 def blas_alone() -> Iterator[None]:
-    """BLAS on the calling thread only. Scans may overlap: the first one in sets the limit, the last one out lifts it."""
+    """BLAS on the calling thread only. Of scans that overlap the first sets the limit, and the last lifts it."""
     with _LOCK:
         _LIMITS["users"] += 1
         if _LIMITS["users"] == 1:
