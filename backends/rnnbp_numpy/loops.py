@@ -17,16 +17,19 @@ $nows        of = step % context.shape[0]
         if gather:
             for row in range(lo, hi):
                 fresh = resetting and resets[step, row]
+$sources                for unit in range(H):
 $gathers        if apart:
             product(hi - lo, context[of, lo].ctypes.data, context.shape[2], panels, product_of_row)
         for row in range(lo, hi):
             fresh = resetting and resets[step, row]
 $enters            if masked and not mask[step, row]:
-                ys[step, row] = F(0)
+                for unit in range(H):
+                    ys[step, row, unit] = F(0)
 $skips                continue
             forward_row(H, ax[step, row], product_of_row[row - lo], bias, extra[step % extra.shape[0], row], $row)
             if masked:
-                ys[step, row] = ${first}_all[then_$first, row]''')
+                for unit in range(H):
+                    ys[step, row, unit] = ${first}_all[then_$first, row, unit]''')
 
 BACKWARD = Template('''@njit([types.void($types)], cache=True, **FAST)
 def backward(lo, hi, start, at, stop, ax, extra, panels, mask, resets, masked, resetting, dys, zero, dz, $arrays):
@@ -36,7 +39,8 @@ def backward(lo, hi, start, at, stop, ax, extra, panels, mask, resets, masked, r
     for step in range(stop - 1, start - 1, -1):
         for row in range(lo, hi):
             if masked and not mask[step, row]:
-                dz[step - start, row] = F(0)
+                for column in range(width):
+                    dz[step - start, row, column] = F(0)
                 continue
             fresh = resetting and resets[step, row]
 $enters            dy = dys[step, row] if step >= at else zero
@@ -48,7 +52,7 @@ $enters            dy = dys[step, row] if step >= at else zero
 $adds
         if resetting:
             for row in range(lo, hi):
-                if resets[step, row]:
+                for unit in range(H if resets[step, row] else 0):
 $clears''')
 
 
@@ -74,13 +78,10 @@ def loops(plan: Layout) -> tuple[str, str]:
         arrays=", ".join(arrays),
         first=states[0],
         nows=each(8, "now_{n}, then_{n} = step % {n}_all.shape[0], (step + 1) % {n}_all.shape[0]"),
-        gathers=each(
-            16,
-            "context[of, row, {k} * H : ({k} + 1) * H] = {n}_fresh[row] if fresh else {n}_all[now_{n}, row]",
-            cell.recurrent,
-        ),
+        sources=each(16, "{n}_row = {n}_fresh[row] if fresh else {n}_all[now_{n}, row]", cell.recurrent),
+        gathers=each(20, "context[of, row, {k} * H + unit] = {n}_row[unit]", cell.recurrent),
         enters=each(12, "{n}_row = {n}_fresh[row] if fresh else {n}_all[now_{n}, row]"),
-        skips=each(16, "{n}_all[then_{n}, row] = {n}_row"),
+        skips=each(20, "{n}_all[then_{n}, row, unit] = {n}_row[unit]"),
         row=", ".join([*rows, *(f"{n}_all[then_{n}, row]" for n in states)]),
     )
     backward = BACKWARD.substitute(
@@ -98,6 +99,6 @@ def loops(plan: Layout) -> tuple[str, str]:
             + [f"{n}_sum[row]" for n in params]
         ),
         adds=each(20, "{n}_error[row, unit] += back[row - lo, {k} * H + unit]", cell.recurrent).rstrip(),
-        clears=each(20, "{n}_error[row] = F(0)").rstrip(),
+        clears=each(20, "{n}_error[row, unit] = F(0)").rstrip(),
     )
     return forward, backward
