@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from textwrap import indent
 
 import numpy as np
 
 from rnnbp.cellbase import PointwiseCell
 from rnnbp.fastpath import Layout, layout
-from rnnbp.lowering import FORMS, Language, Node, Untraceable, reach, statements
+from rnnbp.lowering import FORMS, FUNCTIONS, Language, Node, Untraceable, reach, statements
 from rnnbp_numpy.loops import loops
 
+Loads = dict[str, tuple[Node, str]]  # the name of an operand -> its node, and where it lies
 _FUNCTIONS = "exp expm1 log log1p sqrt tanh"
 NUMBA = Language(
     constant=lambda value: str(value) if isinstance(value, bool) else f"F({value!r})",
@@ -64,7 +66,7 @@ def _place(plan: Layout, k: int) -> str:
 def _forward_row(plan: Layout) -> str:
     """The pointwise part of a step for one sequence, from what the graph says."""
     found, cell = plan.trace, plan.cell
-    loads: dict[str, tuple[Node, str]] = {}
+    loads: Loads = {}
     for k, gate in enumerate(plan.gates):
         of_x, of_h = f"ax[{k} * H + unit]", f"ah[{k} * H + unit]"
         of_x += f" + bias[{k} * H + unit]" if cell.bias else ""
@@ -78,7 +80,7 @@ def _forward_row(plan: Layout) -> str:
     roots |= {_place(plan, k): node for k, node in enumerate(plan.kept)}
     inputs = [f"{name}_row" for group in (found.states, found.params, found.data) for name in group]
     outputs = [f"{name}_next" for name in found.new_states]
-    return _row("forward_row", ["ax", "ah", "bias", "extra", *inputs, *outputs], plan, loads, roots)
+    return _row("forward_row", ["ax", "ah", "bias", "extra", *inputs, *outputs], plan, loads, roots, staged=True)
 
 
 def _backward_row(plan: Layout) -> str:
@@ -108,21 +110,58 @@ def _backward_row(plan: Layout) -> str:
     return _row("backward_row", ["ax", "extra", *inputs, *outputs], plan, loads, filled)
 
 
+def _stages(plan: Layout, loads: Loads, roots: dict[str, Node]) -> list[tuple[Loads, dict[str, Node]]]:
+    """The loads and the roots of each loop over the units, by how many functions lie on the way to a root.
+
+    A processor overlaps as many units as its window of instructions reaches: the tanh of a tanh waits for it in one
+    loop, and not in a loop of its own. There is one loop where a later one would need what has not been stored, or
+    load what an earlier one has written over.
+    """
+    stages: list[tuple[Loads, dict[str, Node]]] = []
+    stored: Loads = {}
+    names = {node: name for name, node in plan.trace.internals.items()}
+    inputs = {node for node, _ in loads.values()}
+    for level in sorted({plan.stage(node) for node in roots.values()}):
+        now = {place: node for place, node in roots.items() if plan.stage(node) == level}
+        given = loads | stored
+        needed = reach(now.values(), stop={node for node, _ in stored.values()})
+        read = [place for node, place in loads.values() if node in set(needed)]
+        late = any(node.op in FUNCTIONS and plan.stage(node) < level for node in needed)
+        if late or _places(read) & {place for _, place in stored.values()}:
+            return [(loads, roots)]
+        stages.append((given, now))
+        for place, node in now.items():
+            if node not in inputs:
+                stored[names.get(node, f"stored{len(stored)}")] = (node, place)
+    return stages
+
+
 def _row(
-    name: str, arguments: list[str], plan: Layout, loads: dict[str, tuple[Node, str]], roots: dict[str, Node]
+    name: str, arguments: list[str], plan: Layout, loads: Loads, roots: dict[str, Node], staged: bool = False
 ) -> str:
-    """A function that goes through the units of one row: what it loads, the statements of the graph, what it stores."""
+    """A function that goes through the units of one row: in one loop, or in one for each stage of functions."""
+    head = f"@njit(**FAST)\ndef {name}(H, {', '.join(arguments)}):\n"
+    language = Language(NUMBA.constant, NUMBA.forms, NUMBA.assignment, NUMBA.reserved | set(arguments))
     loads = {name + "_" * (name in NUMBA.reserved): load for name, load in loads.items()}
+    stages = _stages(plan, loads, roots) if staged else [(loads, roots)]
+    parts = [_loop(plan, language, given, now) for given, now in stages]
+    return head + "\n".join(parts)
+
+
+def _loop(plan: Layout, language: Language, loads: Loads, roots: dict[str, Node]) -> str:
+    """What it loads, the statements of the graph, what it stores."""
     known = {node: operand for operand, (node, _) in loads.items()}
-    reserved = NUMBA.reserved | {argument for argument in arguments}
-    language = Language(NUMBA.constant, NUMBA.forms, NUMBA.assignment, reserved)
     internals = {n: node for n, node in plan.trace.internals.items() if node not in known}
     lines, values = statements(roots, known, internals, language)
     stores = [f"{place}= {value}" if place.endswith("+") else f"{place} = {value}" for place, value in values.items()]
     text = "\n".join([*lines, *stores])
     loaded = [f"{operand} = {place}" for operand, (_, place) in loads.items() if _mentions(text, operand)]
-    body = indent("\n".join([*loaded, *lines, *stores]), " " * 8)
-    return f"@njit(**FAST)\ndef {name}(H, {', '.join(arguments)}):\n    for unit in range(H):\n{body}"
+    return "    for unit in range(H):\n" + indent("\n".join([*loaded, *lines, *stores]), " " * 8)
+
+
+def _places(texts: Iterable[str]) -> set[str]:
+    """The entries of arrays that expressions mention."""
+    return {place for text in texts for place in re.findall(r"\w+\[[^]]*\]", text)}
 
 
 def _mentions(text: str, name: str) -> bool:

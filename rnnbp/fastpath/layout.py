@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from rnnbp.cellbase import Cell, PointwiseCell
-from rnnbp.lowering import Node, Trace, Untraceable, reach, saved, trace
+from rnnbp.lowering import FUNCTIONS, Node, Trace, Untraceable, reach, saved, trace
 from rnnbp.numerics import Array, Namespace, chunks
 
 # what the scan does in place of the cell: a cell that brings its own is left to the portable path
@@ -62,6 +62,10 @@ class Layout:
         """How many kept values have no place in the buffer of x W."""
         return max(0, len(self.kept) - len(self.gates))
 
+    def stage(self, node: Node) -> int:
+        """When a value is known: after how many functions, one upon another."""
+        return max(1, _functions(node))
+
     @cached_property
     def used(self) -> frozenset[Node]:
         """All nodes that the new states or what is kept is made of."""
@@ -90,7 +94,32 @@ def layout(cell: Cell) -> Layout:
     shapes = {name: spec.shape for name, spec in made.params.items() if name not in made.elementwise}
     if shapes != affine or (made.split and not made.recurrent):
         raise Untraceable(f"its parameters {shapes} are not those of a step that is affine, then pointwise")
-    return Layout(made, found, saved(found))
+    return Layout(made, found, _placed(found, saved(found)))
+
+
+def _placed(found: Trace, kept: tuple[Node, ...]) -> tuple[Node, ...]:
+    """What is kept, in the order of its places: what is known last over the gate that is used last.
+
+    So a loop that goes through a step in stages writes over no pre-activation that it still needs (a GRU's n lies where
+    x W of n lay, which is used when r is known).
+    """
+    gates, cell = [], found.cell
+    for gate in cell.gates:
+        node = found.operands[f"a_{gate}_x" if gate in cell.split else f"a_{gate}"]
+        users = [n for n in reach([*found.new_states.values(), *kept]) if any(a is node for a in n.args)]
+        gates.append(max((_functions(n) for n in users), default=0))
+    rest = sorted(kept, key=_functions)  # known first, first
+    places: dict[int, Node] = {}
+    for k in sorted(range(len(gates)), key=lambda k: -gates[k]):
+        if rest:
+            places[k] = rest.pop()
+    return (*(places[k] for k in sorted(places)), *rest)
+
+
+@lru_cache(maxsize=4096)
+def _functions(node: Node) -> int:
+    """How many functions lie on the longest way from the operands to a value, itself included."""
+    return max(map(_functions, node.args), default=0) + (node.op in FUNCTIONS)
 
 
 def in_order(xp: Namespace, w: Array, order: Sequence[str], wanted: Sequence[str]) -> Array:
