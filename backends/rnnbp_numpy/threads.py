@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -14,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 _LOCK = Lock()
 _POOL: ThreadPoolExecutor | None = None
-_LIMITS: dict[str, Any] = {"users": 0, "controller": None, "limiter": None}
+_LIMITS: dict[str, Any] = {"users": 0, "before": None}  # scans at work; BLAS's threads before the first of them
 
 
 def count() -> int:
@@ -34,12 +35,18 @@ def shards(total: int, parts: int) -> list[tuple[int, int]]:
 
 def on_each(pieces: list[Any], work: Callable[[Any], None]) -> None:
     """Do the work for every piece at once, the first on this thread; an error of any of them is raised here."""
-    if len(pieces) == 1:
-        work(pieces[0])
-        return
-    waiting = [_pool().submit(work, piece) for piece in pieces[1:]]
+    waiting: list[Future[None]] = []
+    mine = pieces[:1]
     try:
-        work(pieces[0])
+        for piece in pieces[1:]:
+            try:
+                waiting.append(_pool().submit(work, piece))
+            except RuntimeError as refused:
+                if "cannot schedule" not in str(refused):
+                    raise
+                mine.append(piece)  # the interpreter is about to end, pools take nothing more
+        for piece in mine:
+            work(piece)
     finally:
         errors = [future.exception() for future in waiting]  # waits for all: they write to arrays of this call
     for error in filter(None, errors):
@@ -50,32 +57,67 @@ def _pool() -> ThreadPoolExecutor:
     global _POOL
     with _LOCK:
         if _POOL is None:
-            _POOL = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "rnnbp")
+            _POOL = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "rnnbp", _hold_own)
         return _POOL
 
 
 @contextmanager
 def blas_alone() -> Iterator[None]:
     """BLAS on the calling thread only. Of scans that overlap the first sets the limit, and the last lifts it."""
+    shared, own = _libraries()
     with _LOCK:
         _LIMITS["users"] += 1
-        if _LIMITS["users"] == 1:
-            _LIMITS["controller"] = _LIMITS["controller"] or ThreadpoolController()
-            _LIMITS["limiter"] = _LIMITS["controller"].limit(limits=1, user_api="blas")
+        if _LIMITS["before"] is None:
+            _LIMITS["before"] = _exchanged(shared, [1] * len(shared))
+    mine = _exchanged(own, [1] * len(own))
     try:
         yield
     finally:
+        _exchanged(own, mine)
         with _LOCK:
             _LIMITS["users"] -= 1
             if _LIMITS["users"] == 0:
-                _LIMITS["limiter"].restore_original_limits()
+                _exchanged(shared, _LIMITS["before"])
+                _LIMITS["before"] = None
+
+
+def _hold_own() -> None:
+    """What a thread of the pool starts with: libraries that count for each thread by itself, at one for good."""
+    own = _libraries()[1]
+    _exchanged(own, [1] * len(own))
+
+
+@cache
+def _libraries() -> tuple[list[Any], list[Any]]:
+    """Every BLAS in this process: those with one number of threads for all callers, those with one for each thread."""
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    own = [lib for lib in found if lib.internal_api == "mkl" or getattr(lib, "threading_layer", "") == "openmp"]
+    return [lib for lib in found if lib not in own], own
+
+
+def _exchanged(libraries: list[Any], numbers: list[int]) -> list[int]:
+    """The numbers of threads before they were set to these.
+
+    Newer versions of threadpoolctl let only one thread at a time set those of OpenBLAS, and do nothing for the others;
+    here the first scan to come sets it and the last to go resets it, whatever their threads.
+    """
+    before = [lib.get_num_threads() for lib in libraries]
+    for lib, number in zip(libraries, numbers, strict=True):
+        release = getattr(lib, "clear_controlling_thread", lambda **_: None)
+        release(force=True)
+        lib.set_num_threads(number)
+        release(force=True)
+    return before
 
 
 def _after_fork() -> None:
-    """A child has none of its parent's threads, and a lock may have been held by one of them."""
+    """A child has none of its parent's threads, and a lock may have been held by one of them.
+
+    A limit that their scans had set is in force in the child, too; its own first scan lifts it.
+    """
     global _LOCK, _POOL
     _LOCK, _POOL = Lock(), None
-    _LIMITS.update(users=0, limiter=None)
+    _LIMITS["users"] = 0
 
 
 if hasattr(os, "register_at_fork"):
