@@ -19,7 +19,7 @@ class NumpyBackend(Backend):
     """NumPy arrays in the memory of this machine."""
 
     name = "numpy"
-    path = "numba" if COMPILED else Backend.path
+    path = "numba" if COMPILED else "buffered"
     target = "numba"
 
     @classmethod
@@ -45,10 +45,13 @@ class NumpyBackend(Backend):
         return np.asarray(x)
 
     def scan(self, cell: Any, params: Any, xs: Array, s0: Any, **options: Any) -> Any:
-        """In a kernel generated from the cell, compiled at its first use; what it does not take is left to the loop."""
-        if not COMPILED:
-            return NotImplemented
-        from rnnbp_numpy.scanning import scan
+        """In a kernel generated from the cell, compiled at its first use; without numba by NumPy's own functions, each
+        into a buffer. What is not taken is left to the loop.
+        """
+        if COMPILED:
+            from rnnbp_numpy.scanning import scan
+        else:
+            from rnnbp_numpy.buffered import scan
 
         return scan(cell, params, xs, s0, **options)
 

@@ -1,0 +1,159 @@
+"""The scan of a pointwise cell on NumPy alone: the cell's own operations, in its order, each into a buffer.
+
+Pre-activations, errors and what lies between them take the same few buffers at every step. x W is made some steps ahead
+of the loop, the gradients of the weights some steps behind it, where these are in the cache still; see `beside`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from rnnbp.cellbase import Params, PointwiseCell, State
+from rnnbp.fastpath import Layout, layout
+from rnnbp.lowering import Untraceable
+from rnnbp.numerics import HostArray, freeze
+from rnnbp_numpy.beside import beside
+from rnnbp_numpy.folding import backward_of
+from rnnbp_numpy.programs import Program
+from rnnbp_numpy.sequences import Sequence, pieces_of, programs, worth_a_thread
+
+
+def scan(
+    cell: Any,
+    params: Params,
+    xs: HostArray,
+    s0: State,
+    *,
+    mask: HostArray | None,
+    resets: HostArray | None,
+    data: Params | None,
+    reverse: bool,
+    record: bool,
+    keep: bool,
+) -> Any:
+    """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable loop is to run."""
+    given = data or {}
+    if record or xs.dtype not in (np.float32, np.float64) or not _plain(cell, params, xs, s0, given):
+        return NotImplemented
+    try:
+        plan, (forward, _) = layout(cell), programs(cell)
+    except Untraceable:
+        return NotImplemented
+    order = slice(None, None, -1 if reverse else 1)
+    mask, resets = (None if f is None else f[order][:, :, None] for f in (mask, resets))
+    xs = np.ascontiguousarray(xs[order])
+    if mask is not None:  # what pads a sequence may be anything: a NaN there, times an error of zero, would be NaN
+        xs = np.where(mask, xs, np.zeros((), xs.dtype))
+    q = _buffers(cell, plan, params, xs, mask, resets, tuple(given[n][order] for n in cell.data), len(s0), keep)
+    for z, first in zip(q.states, s0, strict=True):
+        z[0] = first
+    ys = _forward(q, forward)
+    last = tuple(freeze(np.array(z[len(xs) % len(z)])) for z in q.states)
+    return freeze(np.ascontiguousarray(ys[order])), last, backward_of(q, reverse) if keep else None
+
+
+def _plain(cell: Any, params: Params, xs: HostArray, s0: State, data: Params) -> bool:
+    """Whether all are NumPy's arrays of one dtype, and none holds copies."""
+    arrays = [xs, *params.values(), *s0, *data.values()]
+    axes = [(xs, 3), *((params[n], len(spec.shape)) for n, spec in cell.params.items()), *((z, 2) for z in s0)]
+    axes += [(d, 3) for d in data.values()]
+    return all(type(a) is np.ndarray and a.dtype == xs.dtype for a in arrays) and all(a.ndim == n for a, n in axes)
+
+
+def _buffers(
+    cell: PointwiseCell,
+    plan: Layout,
+    params: Params,
+    xs: HostArray,
+    mask: HostArray | None,
+    resets: HostArray | None,
+    data: tuple[HostArray, ...],
+    count: int,
+    keep: bool,
+) -> Sequence:
+    """Room for what a forward leaves."""
+    (steps, batch, _), n, dtype = xs.shape, cell.hidden_size, xs.dtype
+
+    def room(*shape: int) -> HostArray:
+        return np.empty((*shape, batch, n), dtype)
+
+    states = tuple(room(2 if k and not keep else steps + 1) for k in range(count))
+    entered = states if resets is None else tuple(room(steps if keep else 1) for _ in states)
+    width = len(cell.recurrent) * n
+    alone = cell.recurrent == tuple(cell.states)[:1]
+    context = entered[0] if alone else np.empty((steps if keep else 1, batch, width), dtype)
+    kept = room(steps if keep else 1, len(plan.kept))
+    fresh = () if resets is None else cell.initial_state(xp, batch, xs)
+    return Sequence(cell, plan, params, xs, mask, resets, data, fresh, states, entered, context, kept)
+
+
+def _forward(q: Sequence, code: Program) -> HostArray:
+    """Every step: what it leaves lies in q; gives ys."""
+    (steps, batch, n_in), n, dtype, cell = q.xs.shape, q.cell.hidden_size, q.xs.dtype, q.cell
+    pieces = pieces_of(0, steps, batch, n)
+    longest = max(hi - lo for lo, hi in pieces)
+    ax = np.empty((2, longest, batch, len(cell.gates) * n), dtype)
+    ah = np.empty((batch, len(cell.gates) * n), dtype)
+    ys = q.states[0][1:] if q.mask is None else np.zeros((steps, batch, n), dtype)
+    pre = np.empty((len(cell.gates), batch, n), dtype)
+    fixed, rows = code.made((batch, n), dtype), q.rows
+
+    def project(k: int) -> None:
+        lo, hi = pieces[k]
+        out = ax[k % 2, : hi - lo].reshape((hi - lo) * batch, -1)
+        np.matmul(q.xs[lo:hi].reshape(-1, n_in), q.params["W"], out=out)
+        if cell.bias:
+            np.add(out, q.params["b"], out=out)
+
+    with beside(worth_a_thread(steps, batch, n)) as start:
+        wait = start(partial(project, 0))
+        for k, (lo, hi) in enumerate(pieces):
+            wait()
+            if k + 1 < len(pieces):
+                wait = start(partial(project, k + 1))
+            for t in range(lo, hi):
+                entered = _enter(q, t)
+                new = [z[(t + 1) % len(z)] for z in q.states]
+                operands = _preactivations(q, t, ax[k % 2, t - lo], ah, pre)
+                code.run([*operands, *entered, *rows, *(d[t] for d in q.data), *new, *q.kept[t % len(q.kept)], *fixed])
+                if q.mask is not None:
+                    np.copyto(ys[t], new[0], where=q.mask[t])
+                    for z, before in zip(new, entered, strict=True):
+                        np.copyto(z, before, where=~q.mask[t])
+    return ys
+
+
+def _enter(q: Sequence, t: int) -> list[HostArray]:
+    """The states that step t starts from, side by side where U multiplies several."""
+    states = [z[t % len(z)] for z in q.states]
+    if q.resets is not None:
+        entered = [z[t % len(z)] for z in q.entered]
+        for z, before, fresh in zip(entered, states, q.fresh, strict=True):
+            np.copyto(z, before)
+            np.copyto(z, fresh, where=q.resets[t])
+        states = entered
+    if q.context is not q.entered[0]:
+        names, n = list(q.cell.states), q.cell.hidden_size
+        for k, name in enumerate(q.cell.recurrent):
+            q.context[t % len(q.context), :, k * n : (k + 1) * n] = states[names.index(name)]
+    return states
+
+
+def _preactivations(q: Sequence, t: int, ax: HostArray, ah: HostArray, pre: HostArray) -> list[HostArray]:
+    """The sum x W + b + h U of each gate, or its two parts."""
+    gates, cell = len(q.cell.gates), q.cell
+    of_x = ax.reshape(len(ax), gates, -1).swapaxes(0, 1)
+    if not cell.recurrent:
+        return list(of_x)
+    np.matmul(q.context[t % len(q.context)], q.params["U"], out=ah)
+    of_h = ah.reshape(len(ah), gates, -1).swapaxes(0, 1)
+    if not cell.split:
+        return list(np.add(of_x, of_h, out=pre))
+    operands: list[HostArray] = []
+    for gate, x_part, h_part, total in zip(cell.gates, of_x, of_h, pre, strict=True):
+        operands += [x_part, h_part] if gate in cell.split else [np.add(x_part, h_part, out=total)]
+    return operands

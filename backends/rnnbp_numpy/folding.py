@@ -1,0 +1,174 @@
+"""The backward of the buffered scan: a step back into buffers, and the sums over time that are folded up behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from rnnbp.cellbase import State
+from rnnbp.fastpath import in_order, linear
+from rnnbp.numerics import HostArray
+from rnnbp.truncation import Window
+from rnnbp.unrolling import ScanBackward
+from rnnbp.validation import check_cotangents, check_window
+from rnnbp_numpy.beside import beside, nothing
+from rnnbp_numpy.sequences import Sequence, pieces_of, programs, worth_a_thread
+
+Errors: TypeAlias = list[HostArray]  # of the states, (B, H) each
+Step: TypeAlias = Callable[[int, Errors, HostArray], Errors]  # t, errors after it, where dz goes -> errors before it
+
+
+def backward_of(q: Sequence, reverse: bool) -> ScanBackward:
+    """backward(dys, ds_T, window) -> dparams, dxs, ds_start. It only reads what the forward left."""
+    steps, batch, _ = q.xs.shape
+    order = slice(None, None, -1 if reverse else 1)
+
+    def backward(
+        dys: HostArray | None = None, ds_T: State | None = None, window: Window | None = None
+    ) -> tuple[dict[str, HostArray], HostArray, State]:
+        found = check_window(Window(0, 0, steps) if window is None else window, steps, reverse)
+        check_cotangents(q.cell, (steps, batch), dys, ds_T, q.states[0][0])
+
+        def one(dys: HostArray | None, ds_T: tuple[Any, ...]) -> tuple[dict[str, HostArray], HostArray, State]:
+            dp, dxs, ds = _run(q, None if dys is None else dys[order], ds_T, found)
+            return dp, np.ascontiguousarray(dxs[order]), ds
+
+        return linear(xp, one, dys, ds_T or (None,) * len(q.states))
+
+    return backward
+
+
+def _run(
+    q: Sequence, dys: HostArray | None, ds_T: tuple[Any, ...], window: Window
+) -> tuple[dict[str, HostArray], HostArray, State]:
+    """The backward through one window, for cotangents without copies."""
+    (steps, batch, _), n, dtype = q.xs.shape, q.cell.hidden_size, q.xs.dtype
+    ends = ds_T if window.stop == steps else (None,) * len(ds_T)
+    errors = [np.zeros((batch, n), dtype) if d is None else np.array(d, dtype, order="C") for d in ends]
+    sums = {name: np.zeros((batch, n), dtype) for name, d in q.plan.trace.dp.items() if d is not None}
+    pieces = pieces_of(window.start, window.stop, batch, n)
+    folding = Folding.made(q, max(hi - lo for lo, hi in pieces))
+    back = _stepper(q, dys, window.lo, list(sums.values()))
+    wait = [nothing, nothing]
+    with beside(worth_a_thread(window.stop - window.start, batch, n)) as start:
+        for k, (lo, hi) in enumerate(reversed(pieces)):
+            wait[k % 2]()
+            for t in reversed(range(lo, hi)):
+                errors = back(t, errors, folding.dz[k % 2, t - lo])
+            wait[k % 2] = start(partial(folding.add, k % 2, lo, hi))
+        for each in wait:
+            each()
+    grads = folding.grads()
+    for name, spec in q.cell.elementwise.items():
+        total = np.sum(sums[name], axis=0) if name in sums else np.zeros(n, dtype)
+        grads[name] = np.sum(total, keepdims=True) if spec.shape == (1,) else total
+    return {name: grads[name] for name in q.cell.params}, folding.dxs, tuple(errors)
+
+
+def _stepper(q: Sequence, dys: HostArray | None, at: int, sums: list[HostArray]) -> Step:
+    """One step back, with the buffers that all share: the errors before it lie in one of two sets in turn."""
+    (_, batch, _), n, dtype, cell, found = q.xs.shape, q.cell.hidden_size, q.xs.dtype, q.cell, q.plan.trace
+    code, ut = programs(cell)[1], _feedback(q)
+
+    def room(count: int) -> Errors:
+        return [np.zeros((batch, n), dtype) for _ in range(count)]
+
+    sets, parts, through = [room(len(q.states)), room(len(q.states))], room(len(found.dp)), room(len(q.states))
+    fixed, rows, wide = code.made((batch, n), dtype), q.rows, len(cell.gates) * n
+    back = None if ut is None else np.empty((batch, ut.shape[1]), dtype)
+    used = [part for part, d in zip(parts, found.dp.values(), strict=True) if d is not None]
+    blocks, names = len(q.plan.columns), list(cell.states)
+
+    def step(t: int, errors: Errors, dz: HostArray) -> Errors:
+        if dys is not None and t >= at:
+            np.add(errors[0], dys[t], out=errors[0], where=True if q.mask is None else q.mask[t])
+        into = errors
+        if q.mask is not None:
+            for d, all_of_it in zip(through, errors, strict=True):
+                np.multiply(all_of_it, q.mask[t], out=d)
+            into = through
+        before = sets[t % 2]
+        entered, new = ([z[t + k] for z in s] for k, s in enumerate((q.entered, q.states)))
+        columns = dz.reshape(batch, blocks, n).swapaxes(0, 1)
+        known = [*q.kept[t], *entered, *new, *rows, *(d[t] for d in q.data)]
+        code.run([*known, *into, *columns, *before, *parts, *fixed])
+        for d, root in zip(before, found.ds.values(), strict=True):
+            if root is None:
+                d[...] = 0
+        if ut is not None and back is not None:
+            np.matmul(dz[:, dz.shape[1] - wide :], ut, out=back)
+            for k, name in enumerate(cell.recurrent):
+                d = before[names.index(name)]
+                np.add(d, back[:, k * n : (k + 1) * n], out=d)
+        if q.mask is not None:
+            for d, all_of_it in zip(before, errors, strict=True):
+                np.copyto(d, all_of_it, where=~q.mask[t])
+        if q.resets is not None:
+            for d in before:
+                np.copyto(d, 0, where=q.resets[t])
+        for total, d in zip(sums, used, strict=True):
+            np.add(total, d, out=total)
+        return before
+
+    return step
+
+
+def _feedback(q: Sequence) -> HostArray | None:
+    """Uᵀ row by row, its rows in the order of the last blocks of dz, those of gates in `cut` zero; None for nothing."""
+    cell, plan = q.cell, q.plan
+    if not cell.recurrent or set(cell.cut) >= set(plan.gates):
+        return None
+    u = np.array(in_order(xp, q.params["U"], plan.gates, plan.of_h).T, order="C")
+    for k, gate in enumerate(plan.of_h):
+        if gate in cell.cut:
+            u[k * cell.hidden_size : (k + 1) * cell.hidden_size] = 0
+    return u
+
+
+@dataclass(frozen=True, eq=False)
+class Folding:
+    """What is summed over all steps, and dxs, piece by piece of dz: two of them lie here in turn."""
+
+    q: Sequence
+    dz: HostArray  # (2, steps, B, CH)
+    w: HostArray  # (GH, I), its rows in the order of dz
+    dxs: HostArray
+    sums: dict[str, HostArray]
+    parts: dict[str, HostArray]  # of one piece
+    ones: HostArray  # (T, B, 1)
+
+    @classmethod
+    def made(cls, q: Sequence, longest: int) -> Folding:
+        """With sums of zero."""
+        (_, batch, n_in), cell, dtype = q.xs.shape, q.cell, q.xs.dtype
+        wide = len(cell.gates) * cell.hidden_size
+        dz = np.zeros((2, longest, batch, len(q.plan.columns) * cell.hidden_size), dtype)
+        w = np.ascontiguousarray(in_order(xp, q.params["W"], q.plan.gates, q.plan.of_x).T)
+        shapes = {"W": (n_in, wide)} | ({"U": (q.context.shape[2], wide)} if cell.recurrent else {})
+        shapes |= {"b": (1, wide)} if cell.bias else {}
+        sums, parts = ({name: np.zeros(shape, dtype) for name, shape in shapes.items()} for _ in range(2))
+        return cls(q, dz, w, np.zeros_like(q.xs), sums, parts, np.ones((*q.xs.shape[:2], 1), dtype))
+
+    def add(self, k: int, lo: int, hi: int) -> None:
+        """Fold up steps lo … hi − 1, whose errors are the k-th piece."""
+        q, rows = self.q, (hi - lo) * self.q.xs.shape[1]
+        flat, wide = self.dz[k, : hi - lo].reshape(rows, -1), self.w.shape[0]
+        of_x, of_h = flat[:, :wide], flat[:, flat.shape[1] - wide :]
+        np.matmul(of_x, self.w, out=self.dxs[lo:hi].reshape(rows, -1))
+        given = {"W": (q.xs, of_x), "U": (q.context, of_h), "b": (self.ones, of_x)}
+        for name, total in self.sums.items():
+            a, errors = given[name]
+            np.matmul(a[lo:hi].reshape(rows, -1).T, errors, out=self.parts[name])
+            np.add(total, self.parts[name], out=total)
+
+    def grads(self) -> dict[str, HostArray]:
+        """Of W, U and b, in the order of the cell's gates."""
+        plan = self.q.plan
+        order = {"W": plan.of_x, "U": plan.of_h, "b": plan.of_x}
+        found = {name: in_order(xp, total, order[name], plan.gates) for name, total in self.sums.items()}
+        return found | ({"b": found["b"][0]} if "b" in found else {})

@@ -1,0 +1,64 @@
+"""What the buffered scan runs on: a sequence with what its forward leaves, a cell's two programs, pieces of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rnnbp.cellbase import Cell, Params, PointwiseCell, State
+from rnnbp.fastpath import Layout, layout
+from rnnbp.numerics import HostArray
+from rnnbp_numpy.programs import Program, program
+
+ROWS = 512  # of a piece: enough for BLAS, few enough for the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """A scan's arguments, forwards in time, and what its forward leaves; nothing is written to once it has run."""
+
+    cell: PointwiseCell
+    plan: Layout
+    params: Params
+    xs: HostArray  # (T, B, I)
+    mask: HostArray | None  # (T, B, 1)
+    resets: HostArray | None
+    data: tuple[HostArray, ...]  # (T, B, H) each
+    fresh: State
+    states: tuple[HostArray, ...]  # (T + 1, B, H) each; where nothing is kept, of those that are no output, two steps
+    entered: tuple[HostArray, ...]  # (T, B, H) each: the same but for resets
+    context: HostArray  # (T, B, R): what U multiplies
+    kept: HostArray  # (T or 1, K, B, H)
+
+    @property
+    def rows(self) -> list[HostArray]:
+        """The elementwise parameters, made to broadcast over the batch."""
+        return [self.params[name][None, :] for name in self.cell.elementwise]
+
+
+@lru_cache(maxsize=256)
+def programs(cell: Cell) -> tuple[Program, Program]:
+    """One step forward and one back. Inputs and outputs are in the order in which the loops below give them."""
+    plan = layout(cell)
+    found = plan.trace
+    given = [*found.params.values(), *found.data.values()]
+    forward = program(
+        [*found.operands.values(), *found.states.values(), *given], [*found.new_states.values(), *plan.kept]
+    )
+    errors = [found.da[name] for name in plan.columns] + [*found.ds.values(), *found.dp.values()]
+    known = [*plan.kept, *found.states.values(), *found.new_states.values(), *given]
+    return forward, program([*known, *found.errors.values()], errors)
+
+
+def pieces_of(start: int, stop: int, batch: int, width: int) -> list[tuple[int, int]]:
+    """The steps start … stop − 1 in order, cut into pieces of some hundred rows, for wide cells of more.
+
+    Adding up the gradients of the weights takes as long for few rows as for many: of wide cells, too long.
+    """
+    steps = max(1, ROWS * max(1, width // 128) // batch)
+    return [(at, min(at + steps, stop)) for at in range(start, stop, steps)]
+
+
+def worth_a_thread(steps: int, batch: int, width: int) -> bool:
+    """Whether a thread for the products beside the loop pays: not for short work, nor where products are nearly all."""
+    return width < 512 and steps * batch * width >= 2**17
