@@ -59,7 +59,8 @@ def test_kill_and_resume(tmp_path):
         process = start("--resume", str(parts))
     assert process.wait(timeout=300) == 0, process.stderr.read()
     process.stderr.close()
-    assert len(seen) > KILLS // 2, "the kills met the run at too few checkpoints"
+    # every second kill waits for a new checkpoint; the others may all fall into a start, which loads a compiler
+    assert len(seen) >= KILLS // 2, "the kills met the run at too few checkpoints"
 
     a, b = (read_checkpoint(folder / "last.safetensors") for folder in (whole, parts))
     assert a.meta["step"] == b.meta["step"] == 1500

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import relative_error
+from helpers import relative_error, tolerance
 
 import rnnbp
 from rnnbp import UserError
@@ -131,7 +131,7 @@ def test_a_backend_of_somebody_else_will_do():
 
     xs = np.ones((T, B, I), "float32")
     ys = rnnbp.GRU(I, H, backend=Own())(xs)[0]
-    assert np.array_equal(ys, rnnbp.GRU(I, H, backend="numpy")(xs)[0])
+    assert relative_error(ys, rnnbp.GRU(I, H, backend="numpy")(xs)[0]) < tolerance("float32")  # by another path
 
 
 def test_none_for_the_error_of_one_state_is_zero():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from textwrap import indent
+from keyword import iskeyword
+from textwrap import fill, indent
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from rnnbp.lowering import FORMS, FUNCTIONS, Language, Node, Untraceable, reach,
 from rnnbp_numpy.loops import loops
 
 Loads = dict[str, tuple[Node, str]]  # the name of an operand -> its node, and where it lies
+_SUFFIXES = ("_row", "_next", "_sum", "_all", "_fresh", "_given", "_error", "_kept", "_new", "_stored")
+_LOOPS = {"forward", "backward", "product_of"}
 _FUNCTIONS = "exp expm1 log log1p sqrt tanh"
 NUMBA = Language(
     constant=lambda value: str(value) if isinstance(value, bool) else f"F({value!r})",
@@ -28,20 +31,31 @@ NUMBA = Language(
 def source(cell: PointwiseCell, dtype: str) -> str:
     """The module for a cell: `forward` and `backward` over a whole sequence, for rows lo … hi−1 of the batch."""
     plan = layout(cell)
+    _require_names(plan)
     for node in reach([*plan.trace.new_states.values(), *plan.trace.gradients.values()]):
         if node.op not in {*NUMBA.forms, *_FUNCTIONS.split(), "input", "constant"}:
             raise Untraceable(f"its operation {node.op} has no form in Numba")
     return "\n\n\n".join([_head(plan, dtype), _forward_row(plan), _backward_row(plan), *loops(plan)]) + "\n"
 
 
+def _require_names(plan: Layout) -> None:
+    """States, parameters and data have names that the code around them leaves free."""
+    names = [*plan.cell.states, *plan.cell.elementwise, *plan.cell.data]
+    errors = {f"d{name}" for name in names}
+    for name in names:
+        if not name.isidentifier() or iskeyword(name) or name in _LOOPS or name in errors or name.endswith(_SUFFIXES):
+            raise Untraceable(f"it calls a state, a parameter or data {name!r}, a word of the generated code")
+
+
 def _head(plan: Layout, dtype: str) -> str:
     cell, bits = plan.cell, np.dtype(dtype).itemsize * 8
     names = {node: name for name, node in plan.trace.internals.items()}
     left = [f"{names.get(node, repr(node))} in {_place(plan, k)}" for k, node in enumerate(plan.kept)]
+    told = f"ax holds x W, gate by gate, and after a step what its backward needs: {'; '.join(left) or 'nothing'}. "
+    told += f"ah is h U, H the number of units; dz holds the errors of {', '.join(plan.columns)} side by side."
     return f'''"""{type(cell).__name__} with gates {", ".join(cell.gates)}, in {dtype}: generated from its `pointwise`.
 
-ax holds x W, the gates side by side, and after a step what its backward needs: {"; ".join(left) or "nothing"}.
-ah is h U, H the number of units; dz holds the errors of {", ".join(plan.columns)} side by side.
+{fill(told, 118)}
 """
 
 import numpy as np
@@ -131,8 +145,9 @@ def _stages(plan: Layout, loads: Loads, roots: dict[str, Node]) -> list[tuple[Lo
             return [(loads, roots)]
         stages.append((given, now))
         for place, node in now.items():
-            if node not in inputs:
-                stored[names.get(node, f"stored{len(stored)}")] = (node, place)
+            if node not in inputs:  # a cell may call a gate as it calls a state
+                name = names.get(node, f"stored{len(stored)}")
+                stored[name + "_stored" * (name in loads or name in NUMBA.reserved)] = (node, place)
     return stages
 
 
