@@ -109,7 +109,7 @@ def _forward(q: Sequence, code: Program) -> HostArray:
         if cell.bias:
             np.add(out, q.params["b"], out=out)
 
-    with beside(worth_a_thread(steps, batch, n)) as start:
+    with beside(worth_a_thread(steps, batch, n)) as start, np.errstate(over="ignore"):
         wait = start(partial(project, 0))
         for k, (lo, hi) in enumerate(pieces):
             wait()

@@ -55,7 +55,7 @@ def _run(
     folding = Folding.made(q, max(hi - lo for lo, hi in pieces))
     back = _stepper(q, dys, window.lo, list(sums.values()))
     wait = [nothing, nothing]
-    with beside(worth_a_thread(window.stop - window.start, batch, n)) as start:
+    with beside(worth_a_thread(window.stop - window.start, batch, n)) as start, np.errstate(over="ignore"):
         for k, (lo, hi) in enumerate(reversed(pieces)):
             wait[k % 2]()
             for t in reversed(range(lo, hi)):
@@ -80,9 +80,14 @@ def _stepper(q: Sequence, dys: HostArray | None, at: int, sums: list[HostArray])
 
     sets, parts, through = [room(len(q.states)), room(len(q.states))], room(len(found.dp)), room(len(q.states))
     fixed, rows, wide = code.made((batch, n), dtype), q.rows, len(cell.gates) * n
-    back = None if ut is None else np.empty((batch, ut.shape[1]), dtype)
+    names, direct = list(cell.states), list(found.ds.values())
+    fed_to = [names.index(name) for name in cell.recurrent] if ut is not None else []
+    alone = fed_to[0] if len(fed_to) == 1 and direct[fed_to[0]] is None else None  # what flows back is all that it gets
+    back = np.empty((batch, len(fed_to) * n), dtype)
+    fed = [] if alone is not None else [(k, back[:, j * n : (j + 1) * n]) for j, k in enumerate(fed_to)]
+    blank = [k for k, root in enumerate(direct) if root is None and k != alone]
     used = [part for part, d in zip(parts, found.dp.values(), strict=True) if d is not None]
-    blocks, names = len(q.plan.columns), list(cell.states)
+    blocks = len(q.plan.columns)
 
     def step(t: int, errors: Errors, dz: HostArray) -> Errors:
         if dys is not None and t >= at:
@@ -97,14 +102,12 @@ def _stepper(q: Sequence, dys: HostArray | None, at: int, sums: list[HostArray])
         columns = dz.reshape(batch, blocks, n).swapaxes(0, 1)
         known = [*q.kept[t], *entered, *new, *rows, *(d[t] for d in q.data)]
         code.run([*known, *into, *columns, *before, *parts, *fixed])
-        for d, root in zip(before, found.ds.values(), strict=True):
-            if root is None:
-                d[...] = 0
-        if ut is not None and back is not None:
-            np.matmul(dz[:, dz.shape[1] - wide :], ut, out=back)
-            for k, name in enumerate(cell.recurrent):
-                d = before[names.index(name)]
-                np.add(d, back[:, k * n : (k + 1) * n], out=d)
+        for k in blank:
+            before[k][...] = 0
+        if ut is not None:
+            np.matmul(dz[:, dz.shape[1] - wide :], ut, out=before[alone] if alone is not None else back)
+        for k, part in fed:
+            np.add(before[k], part, out=before[k])
         if q.mask is not None:
             for d, all_of_it in zip(before, errors, strict=True):
                 np.copyto(d, all_of_it, where=~q.mask[t])
