@@ -43,7 +43,7 @@ class Part:
 
     cells: tuple[str, ...]
     against: str
-    words: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
     least_batch: int = 1
     rounds: float = 0.5  # of --repeats
 
@@ -53,7 +53,7 @@ PARTS = {
     "torch": Part(PLAIN, "torch", rounds=1.0),
     "jax": Part(PLAIN, "jax"),
     "loop": Part(("lstm:peepholes=true", "mgu"), "torch-loop"),
-    "portable": Part(PLAIN, "torch", ("--path", "portable"), least_batch=32),
+    "portable": Part(PLAIN, "torch", (("NUMBA_DISABLE_JIT", "1"),), least_batch=32),  # what runs without numba
 }
 
 
@@ -79,11 +79,13 @@ def plugin(scratch: Path) -> tuple[dict[str, str], str]:
 def measure(part: Part, size: str, threads: int, repeats: int, memory: bool, extra: dict[str, str]) -> dict[str, Any]:
     """What one command prints, or the one line with which it fails."""
     words = ["bench", "--backend", "numpy", "--cell", ",".join(part.cells), "--size", size, "--dtype", "float32"]
-    words += ["--against", part.against, *part.words, "--threads", str(threads), "--repeats", str(repeats), "--json"]
+    words += ["--against", part.against, "--threads", str(threads), "--repeats", str(repeats), "--json"]
     words += ["--memory" if memory else "--no-memory"]
     command = [sys.executable, "-m", "rnnbp_cli", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | extra)
-    told = {"command": shlex.join(["rnnbp", *words]), "threads": threads}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | extra | dict(part.environment)
+    )
+    told = {"command": shlex.join([*map("=".join, part.environment), "rnnbp", *words]), "threads": threads}
     if done.returncode:
         why = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
         return {**told, "error": why, "cells": list(part.cells)}
