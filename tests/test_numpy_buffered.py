@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from cases import EVERY, WAYS, case, make, wanted
 from helpers import T, agree, named, portable, problem
-from rnnbp_numpy import NumpyBackend, folding, sequences
-from rnnbp_numpy import buffered as module
-from rnnbp_numpy.beside import beside, blas
+from rnnbp_numpy import NumpyBackend, sequences
 from rnnbp_numpy.buffered import scan as buffered
 from rnnbp_numpy.programs import _logistic, program
 
@@ -102,54 +100,6 @@ def test_a_backward_gives_the_same_again_and_takes_copies(name):
     for key, value in first.items():
         assert np.array_equal(value, again[key]) and np.array_equal(value, copies[key][1]), key
     agree({key: d[0] for key, d in copies.items()}, alone)
-
-
-@pytest.mark.parametrize("name", TAKEN)
-@pytest.mark.parametrize("way", ["plain", "mask, resets, reverse"])
-def test_a_second_thread_changes_no_bit(name, way, monkeypatch):
-    monkeypatch.setattr(sequences, "ROWS", 1)
-    found = []
-    for worth in (False, True):
-        for user in (module, folding):
-            monkeypatch.setattr(user, "worth_a_thread", lambda *_, worth=worth: worth)
-        with _two_threads():
-            found.append(_both(case(name), **WAYS[way])[0])
-    for one, other in zip(*found, strict=True):
-        assert all(np.array_equal(one[key], other[key]) for key in one)
-
-
-class _two_threads:
-    """BLAS with two threads, whatever it had."""
-
-    def __enter__(self):
-        self.library = blas()
-        if self.library is None:
-            pytest.skip("NumPy's BLAS is not OpenBLAS")
-        self.before = self.library.get()
-        self.library.set(2)
-        if self.library.get() != 2:
-            pytest.skip("OpenBLAS has one thread")
-        return self.library
-
-    def __exit__(self, *_):
-        self.library.set(self.before)
-
-
-def test_blas_has_one_thread_beside_another_and_two_again_after_the_last():
-    with _two_threads() as library:
-        with beside(True), beside(True) as start:
-            assert library.get() == 1
-            with beside(True):
-                pass
-            assert library.get() == 1
-            done = []
-            start(lambda: done.append(1))()
-            assert done == [1]
-        assert library.get() == 2
-        with pytest.raises(ZeroDivisionError), beside(True) as start:
-            start(lambda: done.append(1 / 0))()
-        with beside(False):
-            assert library.get() == 2
 
 
 def test_what_is_declined():

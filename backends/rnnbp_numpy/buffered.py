@@ -1,12 +1,11 @@
 """The scan of a pointwise cell on NumPy alone: the cell's own operations, in its order, each into a buffer.
 
 Pre-activations, errors and what lies between them take the same few buffers at every step. x W is made some steps ahead
-of the loop, the gradients of the weights some steps behind it, where these are in the cache still; see `beside`.
+of the loop, the gradients of the weights some steps behind it, where these are in the cache still.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -16,10 +15,9 @@ from rnnbp.cellbase import Params, PointwiseCell, State
 from rnnbp.fastpath import Layout, layout
 from rnnbp.lowering import Untraceable
 from rnnbp.numerics import HostArray, freeze
-from rnnbp_numpy.beside import beside
 from rnnbp_numpy.folding import backward_of
 from rnnbp_numpy.programs import Program
-from rnnbp_numpy.sequences import Sequence, pieces_of, programs, worth_a_thread
+from rnnbp_numpy.sequences import Sequence, pieces_of, programs
 
 
 def scan(
@@ -96,29 +94,22 @@ def _forward(q: Sequence, code: Program) -> HostArray:
     (steps, batch, n_in), n, dtype, cell = q.xs.shape, q.cell.hidden_size, q.xs.dtype, q.cell
     pieces = pieces_of(0, steps, batch, n)
     longest = max(hi - lo for lo, hi in pieces)
-    ax = np.empty((2, longest, batch, len(cell.gates) * n), dtype)
+    ax = np.empty((longest, batch, len(cell.gates) * n), dtype)
     ah = np.empty((batch, len(cell.gates) * n), dtype)
     ys = q.states[0][1:] if q.mask is None else np.zeros((steps, batch, n), dtype)
     pre = np.empty((len(cell.gates), batch, n), dtype)
     fixed, rows = code.made((batch, n), dtype), q.rows
 
-    def project(k: int) -> None:
-        lo, hi = pieces[k]
-        out = ax[k % 2, : hi - lo].reshape((hi - lo) * batch, -1)
-        np.matmul(q.xs[lo:hi].reshape(-1, n_in), q.params["W"], out=out)
-        if cell.bias:
-            np.add(out, q.params["b"], out=out)
-
-    with beside(worth_a_thread(steps, batch, n)) as start, np.errstate(over="ignore"):
-        wait = start(partial(project, 0))
-        for k, (lo, hi) in enumerate(pieces):
-            wait()
-            if k + 1 < len(pieces):
-                wait = start(partial(project, k + 1))
+    with np.errstate(over="ignore"):
+        for lo, hi in pieces:
+            out = ax[: hi - lo].reshape((hi - lo) * batch, -1)
+            np.matmul(q.xs[lo:hi].reshape(-1, n_in), q.params["W"], out=out)
+            if cell.bias:
+                np.add(out, q.params["b"], out=out)
             for t in range(lo, hi):
                 entered = _enter(q, t)
                 new = [z[(t + 1) % len(z)] for z in q.states]
-                operands = _preactivations(q, t, ax[k % 2, t - lo], ah, pre)
+                operands = _preactivations(q, t, ax[t - lo], ah, pre)
                 code.run([*operands, *entered, *rows, *(d[t] for d in q.data), *new, *q.kept[t % len(q.kept)], *fixed])
                 if q.mask is not None:
                     np.copyto(ys[t], new[0], where=q.mask[t])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import array_api_compat.numpy as xp
@@ -16,8 +15,7 @@ from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
 from rnnbp.unrolling import ScanBackward
 from rnnbp.validation import check_cotangents, check_window
-from rnnbp_numpy.beside import beside, nothing
-from rnnbp_numpy.sequences import Sequence, pieces_of, programs, worth_a_thread
+from rnnbp_numpy.sequences import Sequence, pieces_of, programs
 
 Errors: TypeAlias = list[HostArray]  # of the states, (B, H) each
 Step: TypeAlias = Callable[[int, Errors, HostArray], Errors]  # t, errors after it, where dz goes -> errors before it
@@ -54,15 +52,11 @@ def _run(
     pieces = pieces_of(window.start, window.stop, batch, n)
     folding = Folding.made(q, max(hi - lo for lo, hi in pieces))
     back = _stepper(q, dys, window.lo, list(sums.values()))
-    wait = [nothing, nothing]
-    with beside(worth_a_thread(window.stop - window.start, batch, n)) as start, np.errstate(over="ignore"):
-        for k, (lo, hi) in enumerate(reversed(pieces)):
-            wait[k % 2]()
+    with np.errstate(over="ignore"):
+        for lo, hi in reversed(pieces):
             for t in reversed(range(lo, hi)):
-                errors = back(t, errors, folding.dz[k % 2, t - lo])
-            wait[k % 2] = start(partial(folding.add, k % 2, lo, hi))
-        for each in wait:
-            each()
+                errors = back(t, errors, folding.dz[t - lo])
+            folding.add(lo, hi)
     grads = folding.grads()
     for name, spec in q.cell.elementwise.items():
         total = np.sum(sums[name], axis=0) if name in sums else np.zeros(n, dtype)
@@ -135,10 +129,10 @@ def _feedback(q: Sequence) -> HostArray | None:
 
 @dataclass(frozen=True, eq=False)
 class Folding:
-    """What is summed over all steps, and dxs, piece by piece of dz: two of them lie here in turn."""
+    """What is summed over all steps, and dxs, piece by piece of dz."""
 
     q: Sequence
-    dz: HostArray  # (2, steps, B, CH)
+    dz: HostArray  # (steps, B, CH)
     w: HostArray  # (GH, I), its rows in the order of dz
     dxs: HostArray
     sums: dict[str, HostArray]
@@ -150,17 +144,17 @@ class Folding:
         """With sums of zero."""
         (_, batch, n_in), cell, dtype = q.xs.shape, q.cell, q.xs.dtype
         wide = len(cell.gates) * cell.hidden_size
-        dz = np.zeros((2, longest, batch, len(q.plan.columns) * cell.hidden_size), dtype)
+        dz = np.zeros((longest, batch, len(q.plan.columns) * cell.hidden_size), dtype)
         w = np.ascontiguousarray(in_order(xp, q.params["W"], q.plan.gates, q.plan.of_x).T)
         shapes = {"W": (n_in, wide)} | ({"U": (q.context.shape[2], wide)} if cell.recurrent else {})
         shapes |= {"b": (1, wide)} if cell.bias else {}
         sums, parts = ({name: np.zeros(shape, dtype) for name, shape in shapes.items()} for _ in range(2))
         return cls(q, dz, w, np.zeros_like(q.xs), sums, parts, np.ones((*q.xs.shape[:2], 1), dtype))
 
-    def add(self, k: int, lo: int, hi: int) -> None:
-        """Fold up steps lo … hi − 1, whose errors are the k-th piece."""
+    def add(self, lo: int, hi: int) -> None:
+        """Fold up steps lo … hi − 1, whose errors lie in dz."""
         q, rows = self.q, (hi - lo) * self.q.xs.shape[1]
-        flat, wide = self.dz[k, : hi - lo].reshape(rows, -1), self.w.shape[0]
+        flat, wide = self.dz[: hi - lo].reshape(rows, -1), self.w.shape[0]
         of_x, of_h = flat[:, :wide], flat[:, flat.shape[1] - wide :]
         np.matmul(of_x, self.w, out=self.dxs[lo:hi].reshape(rows, -1))
         given = {"W": (q.xs, of_x), "U": (q.context, of_h), "b": (self.ones, of_x)}

@@ -57,8 +57,3 @@ def pieces_of(start: int, stop: int, batch: int, width: int) -> list[tuple[int, 
     """
     steps = max(1, ROWS * max(1, width // 128) // batch)
     return [(at, min(at + steps, stop)) for at in range(start, stop, steps)]
-
-
-def worth_a_thread(steps: int, batch: int, width: int) -> bool:
-    """Whether a thread for the products beside the loop pays: not for short work, nor where products are nearly all."""
-    return width < 512 and steps * batch * width >= 2**17
