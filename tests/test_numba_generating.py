@@ -34,7 +34,7 @@ def test_it_is_python_that_says_what_it_is(name, dtype):
     told = ast.get_docstring(tree)
     first = told.splitlines()[0]
     assert first.startswith(f"{type(made).__name__} with gates {', '.join(made.gates)}, in {dtype}")
-    assert f"dz holds the errors of {', '.join(layout(made).columns)} side by side" in told
+    assert f"dz holds the errors of {', '.join(layout(made).columns)} side by side" in " ".join(told.split())
     for f in tree.body[-2:]:
         assert ast.get_docstring(f), f"{f.name} says nothing"
 
