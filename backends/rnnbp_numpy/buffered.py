@@ -15,7 +15,8 @@ from rnnbp.cellbase import Params, PointwiseCell, State
 from rnnbp.fastpath import Layout, layout
 from rnnbp.lowering import Untraceable
 from rnnbp.numerics import HostArray, freeze
-from rnnbp_numpy.folding import backward_of
+from rnnbp_numpy.doors import backward_of, plain
+from rnnbp_numpy.folding import run
 from rnnbp_numpy.programs import Program
 from rnnbp_numpy.sequences import Sequence, pieces_of, programs
 
@@ -35,7 +36,7 @@ def scan(
 ) -> Any:
     """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable loop is to run."""
     given = data or {}
-    if record or xs.dtype not in (np.float32, np.float64) or not _plain(cell, params, xs, s0, given):
+    if record or xs.dtype not in (np.float32, np.float64) or not plain(cell, params, xs, s0, given):
         return NotImplemented
     try:
         plan, (forward, _) = layout(cell), programs(cell)
@@ -51,15 +52,11 @@ def scan(
         z[0] = first
     ys = _forward(q, forward)
     last = tuple(freeze(np.array(z[len(xs) % len(z)])) for z in q.states)
-    return freeze(np.ascontiguousarray(ys[order])), last, backward_of(q, reverse) if keep else None
-
-
-def _plain(cell: Any, params: Params, xs: HostArray, s0: State, data: Params) -> bool:
-    """Whether all are NumPy's arrays of one dtype, and none holds copies."""
-    arrays = [xs, *params.values(), *s0, *data.values()]
-    axes = [(xs, 3), *((params[n], len(spec.shape)) for n, spec in cell.params.items()), *((z, 2) for z in s0)]
-    axes += [(d, 3) for d in data.values()]
-    return all(type(a) is np.ndarray and a.dtype == xs.dtype for a in arrays) and all(a.ndim == n for a, n in axes)
+    return (
+        freeze(np.ascontiguousarray(ys[order])),
+        last,
+        backward_of(lambda *given: run(q, *given), cell, q.xs, q.states[0][0], reverse) if keep else None,
+    )
 
 
 def _buffers(

@@ -10,38 +10,16 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from rnnbp.cellbase import State
-from rnnbp.fastpath import in_order, linear
+from rnnbp.fastpath import in_order
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
-from rnnbp.unrolling import ScanBackward
-from rnnbp.validation import check_cotangents, check_window
 from rnnbp_numpy.sequences import Sequence, pieces_of, programs
 
 Errors: TypeAlias = list[HostArray]  # of the states, (B, H) each
 Step: TypeAlias = Callable[[int, Errors, HostArray], Errors]  # t, errors after it, where dz goes -> errors before it
 
 
-def backward_of(q: Sequence, reverse: bool) -> ScanBackward:
-    """backward(dys, ds_T, window) -> dparams, dxs, ds_start. It only reads what the forward left."""
-    steps, batch, _ = q.xs.shape
-    order = slice(None, None, -1 if reverse else 1)
-
-    def backward(
-        dys: HostArray | None = None, ds_T: State | None = None, window: Window | None = None
-    ) -> tuple[dict[str, HostArray], HostArray, State]:
-        found = check_window(Window(0, 0, steps) if window is None else window, steps, reverse)
-        check_cotangents(q.cell, (steps, batch), dys, ds_T, q.states[0][0])
-
-        def one(dys: HostArray | None, ds_T: tuple[Any, ...]) -> tuple[dict[str, HostArray], HostArray, State]:
-            dp, dxs, ds = _run(q, None if dys is None else dys[order], ds_T, found)
-            return dp, np.ascontiguousarray(dxs[order]), ds
-
-        return linear(xp, one, dys, ds_T or (None,) * len(q.states))
-
-    return backward
-
-
-def _run(
+def run(
     q: Sequence, dys: HostArray | None, ds_T: tuple[Any, ...], window: Window
 ) -> tuple[dict[str, HostArray], HostArray, State]:
     """The backward through one window, for cotangents without copies."""

@@ -14,13 +14,12 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from rnnbp.cellbase import Params, PointwiseCell, State
-from rnnbp.fastpath import Layout, in_order, layout, linear
+from rnnbp.fastpath import Layout, in_order, layout
 from rnnbp.lowering import Untraceable
 from rnnbp.numerics import HostArray, freeze
 from rnnbp.truncation import Window
-from rnnbp.unrolling import ScanBackward
-from rnnbp.validation import check_cotangents, check_window
 from rnnbp_numpy.caching import kernel
+from rnnbp_numpy.doors import backward_of, plain
 from rnnbp_numpy.products import packed
 from rnnbp_numpy.threads import blas_alone, count, on_each, shards
 
@@ -80,7 +79,7 @@ def scan(
 ) -> Any:
     """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable path is to run."""
     given = data or {}
-    if record or xs.dtype not in (np.float32, np.float64) or not _plain(cell, params, xs, s0, given):
+    if record or xs.dtype not in (np.float32, np.float64) or not plain(cell, params, xs, s0, given):
         return NotImplemented
     try:
         plan, code = layout(cell), kernel(cell, xs.dtype.name)
@@ -95,15 +94,11 @@ def scan(
     q, ys = _forward(cell, plan, code, params, xs, s0, mask, resets, data_rows, keep)
     last = tuple(freeze(np.array(z[xs.shape[0] % z.shape[0]])) for z in q.states)
     ys = np.ascontiguousarray(ys[order])
-    return freeze(ys), last, _backward_of(q, reverse) if keep else None
-
-
-def _plain(cell: Any, params: Params, xs: HostArray, s0: State, data: Params) -> bool:
-    """Whether all are NumPy's arrays of one dtype, and none holds copies."""
-    arrays = [xs, *params.values(), *s0, *data.values()]
-    axes = [(xs, 3), *((params[n], len(spec.shape)) for n, spec in cell.params.items()), *((z, 2) for z in s0)]
-    axes += [(d, 3) for d in data.values()]
-    return all(type(a) is np.ndarray and a.dtype == xs.dtype for a in arrays) and all(a.ndim == n for a, n in axes)
+    return (
+        freeze(ys),
+        last,
+        backward_of(lambda *given: _run(q, *given), cell, q.xs, q.states[0][0], reverse) if keep else None,
+    )
 
 
 def _forward(
@@ -150,26 +145,6 @@ def _forward(
 def _product(a: HostArray, b: HostArray, out: HostArray, lo: int, hi: int) -> None:
     """Rows lo … hi−1 of a·b."""
     np.matmul(a[lo:hi], b, out=out[lo:hi])
-
-
-def _backward_of(q: Forward, reverse: bool) -> ScanBackward:
-    """backward(dys, ds_T, window) -> dparams, dxs, ds_start. It only reads what the forward left."""
-    steps, batch, _ = q.xs.shape
-    order = slice(None, None, -1 if reverse else 1)
-
-    def backward(
-        dys: HostArray | None = None, ds_T: State | None = None, window: Window | None = None
-    ) -> tuple[dict[str, HostArray], HostArray, State]:
-        found = check_window(Window(0, 0, steps) if window is None else window, steps, reverse)
-        check_cotangents(q.cell, (steps, batch), dys, ds_T, q.states[0][0])
-
-        def one(dys: HostArray | None, ds_T: tuple[Any, ...]) -> tuple[dict[str, HostArray], HostArray, State]:
-            dp, dxs, ds = _run(q, None if dys is None else np.ascontiguousarray(dys[order]), ds_T, found)
-            return dp, np.ascontiguousarray(dxs[order]), ds
-
-        return linear(xp, one, dys, ds_T or (None,) * len(q.states))
-
-    return backward
 
 
 def _run(
