@@ -65,7 +65,9 @@ def test_cells_say_whether_they_can_be_traced(capsys, monkeypatch):
     told = {row["name"]: row["traceable"] for row in json.loads(out)}
     assert code == 0 and told["lstm"] == told["gru"] == "yes" and told["gone"] is None
     assert told["before"].startswith("it is a plain Cell") and "\n" not in told["before"]
-    assert "traceable" in call(capsys, "cells", "--traceable")[1]
+    for options in ((), ("--traceable",)):
+        code, out, _ = call(capsys, "cells", *options)
+        assert code == 0 and "lstm" in out and ("traceable" in out) is bool(options)
     assert "traceable" not in json.loads(call(capsys, "cells", "--json")[1])[0]
 
 

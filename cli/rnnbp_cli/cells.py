@@ -35,7 +35,7 @@ def cells(
     for row in rows:
         shapes = "  ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in row["parameters"].items())
         count = f"{row['count']:,}" if row["count"] else "–"
-        told = [row["error"] or "", *[row["traceable"] or ""] * traceable]
+        told = [row[key] or "" for key in ("error", "traceable") if key in row]
         table.add_row(row["name"], ", ".join(row["states"]), shapes, count, row["distribution"], *map(escape, told))
     Console(emoji=False).print(table)
 

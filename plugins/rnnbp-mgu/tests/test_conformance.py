@@ -17,8 +17,9 @@ def test_conformance(cell, check):
 
 
 def test_on_array_api_strict():
-    for form in FORMS:
-        assert not check_cell(form, backend="strict").left_out
+    for form in FORMS:  # the form that resets before the product is a plain Cell, which has nothing to trace
+        left_out = [name for name, reason in check_cell(form, backend="strict").left_out]
+        assert left_out == ["traceable"] * ("reset=before" in form)
 
 
 class SlopeForgotten(rnnbp_mgu.MGU):
