@@ -27,9 +27,8 @@ class Language:
             power = node.args[1].value
             if power in (2.0, 3.0, 4.0):
                 return " * ".join(["{0}"] * int(power))
-            return {0.5: self.forms.get("sqrt", "sqrt({0})"), -1.0: self.constant(1.0) + " / {0}"}.get(
-                power, self.forms.get("pow", "pow({0}, {1})")
-            )
+            shorter = {0.5: self.forms.get("sqrt", "sqrt({0})"), -1.0: self.constant(1.0) + " / {0}"}
+            return shorter.get(power, self.forms.get("pow", "pow({0}, {1})"))
         return self.forms.get(node.op, f"{node.op}({', '.join(f'{{{k}}}' for k in range(len(node.args)))})")
 
 
@@ -66,8 +65,8 @@ def statements(
     taken = {*language.reserved, *known.values(), *(node.value for node in reached if node.op == "input")}
     own: dict[Node, str] = {}
     for name, node in names.items():
-        own[node] = _free(name, taken | set(own.values()))
-    taken |= set(own.values())
+        own[node] = _free(name, taken)
+        taken.add(own[node])
     order = [node for node in reached if node.op not in ("input", "constant")]
     uses = Counter(roots.values())
     uses.update(a for node in order for a in node.args * (2 if node.op == "pow" else 1))  # which may be a product
