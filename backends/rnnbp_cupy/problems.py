@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from rnnbp.cellbase import Params, PointwiseCell, State
+from rnnbp.fastpath import copied
 from rnnbp.lowering import Untraceable
 from rnnbp.numerics import Array, Namespace
 from rnnbp_cupy.devices import Device
@@ -109,9 +110,9 @@ def problem_of(
     except Untraceable:
         found = None
     arrays = [*params.values(), *s0, *data.values()]
-    copies = xs.ndim > 3 or any(params[n].ndim > len(spec.shape) for n, spec in cell.params.items())
-    copies = copies or any(z.ndim > 2 for z in s0) or any(d.ndim > 3 for d in data.values())
-    if found is None or copies or any(a.dtype != dtype for a in arrays) or xs.shape[1] * cell.hidden_size >= 2**31:
+    if found is None or copied(cell, params, xs, s0, data) or any(a.dtype != dtype for a in arrays):
+        return None
+    if xs.shape[1] * cell.hidden_size >= 2**31:  # kernels count units with 32 bits
         return None
     if mask is not None:  # what pads a sequence may be anything: a NaN there, times an error of zero, would be NaN
         xs = xp.where(mask[:, :, None], xs, xp.zeros_like(xs))

@@ -9,7 +9,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from rnnbp.cellbase import Cell, Params, State
-from rnnbp.fastpath import linear
+from rnnbp.fastpath import copied, linear
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
 from rnnbp.unrolling import ScanBackward
@@ -22,9 +22,8 @@ Run: TypeAlias = Callable[[HostArray | None, tuple[Any, ...], Window], Gradients
 def plain(cell: Cell, params: Params, xs: HostArray, s0: State, data: Params) -> bool:
     """Whether all are NumPy's arrays of one dtype, and none holds copies."""
     arrays = [xs, *params.values(), *s0, *data.values()]
-    axes = [(xs, 3), *((params[n], len(spec.shape)) for n, spec in cell.params.items()), *((z, 2) for z in s0)]
-    axes += [(d, 3) for d in data.values()]
-    return all(type(a) is np.ndarray and a.dtype == xs.dtype for a in arrays) and all(a.ndim == n for a, n in axes)
+    own = all(type(a) is np.ndarray and a.dtype == xs.dtype for a in arrays)
+    return own and not copied(cell, params, xs, s0, data)
 
 
 def backward_of(run: Run, cell: Cell, xs: HostArray, output: HostArray, reverse: bool) -> ScanBackward:

@@ -8,11 +8,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnnbp.cellbase import State
+from rnnbp.cellbase import Cell, Params, State
 from rnnbp.numerics import Array, Namespace
 
 Gradients: TypeAlias = tuple[dict[str, Array], Array, State]
 One: TypeAlias = Callable[[Any, tuple[Any, ...]], Gradients]  # dys (T, B, O), ds_T (B, H) each, or None -> gradients
+
+
+def copied(cell: Cell, params: Params, xs: Array, s0: State, data: Params) -> bool:
+    """Whether any of a scan's arguments has axes beyond its own: a copy of the problem for each entry of these."""
+    axes = [(xs, 3), *((params[name], len(spec.shape)) for name, spec in cell.params.items())]
+    axes += [*((z, 2) for z in s0), *((d, 3) for d in data.values())]
+    return any(a.ndim > own for a, own in axes)
 
 
 def linear(xp: Namespace, one: One, dys: Array | None, ds_T: Sequence[Array | None]) -> Gradients:
