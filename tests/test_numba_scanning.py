@@ -46,7 +46,7 @@ def test_any_sizes(name, dtype, sizes, flags, threads, seed):
     rng = np.random.default_rng(seed)
     options = {flag: rng.random((steps, batch)) < 0.6 for flag in flags - {"reverse"}} | {"reverse": "reverse" in flags}
     q = problem(cell(name, n_in, n), seed, steps, batch, dtype)
-    with patch.object(scanning, "count", lambda: threads):
+    with patch.object(scanning, "worth", lambda _: threads):
         found = results(q, fused, **options)
     expected = results(q, portable, **options)
     for key in expected:  # a rounding for each of the T B (I + H) products, as in `tolerance`, and at least that one's

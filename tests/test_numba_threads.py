@@ -34,8 +34,7 @@ def large(name, dtype="float64", seed=0):
 
 
 def on_threads(monkeypatch, number):
-    for module in (threads, scanning):
-        monkeypatch.setattr(module, "count", lambda: number)
+    monkeypatch.setattr(scanning, "worth", lambda _: number)
 
 
 def blas():
@@ -95,6 +94,11 @@ def test_how_many_threads(monkeypatch, asked, wanted):
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert threads.count() == wanted if wanted else 1 <= threads.count() <= cores
+
+
+def test_little_work_is_not_shared_out(monkeypatch):
+    monkeypatch.setattr(threads, "count", lambda: 4)
+    assert [threads.worth(n * threads.GRAIN) for n in (0, 0.1, 1.9, 2, 3.5, 4, 100)] == [1, 1, 1, 2, 3, 4, 4]
 
 
 # ---- several callers -------------------------------------------------------------------------------------------------
@@ -199,7 +203,7 @@ def test_an_error_in_a_shard_is_the_callers_and_all_others_have_ended(failing):
 # ---- forks and the end -----------------------------------------------------------------------------------------------
 def child(queue, expected):
     """What a forked process does: the same scan again, on threads of its own."""
-    threads.count = scanning.count = lambda: 3
+    scanning.worth = lambda _: 3
     q, options = large("gru")
     found = results(q, fused, **options)
     queue.put((all(np.array_equal(found[n], expected[n]) for n in expected), blas()))
@@ -228,7 +232,7 @@ def test_a_forked_process_scans(monkeypatch, two, around):
 AT_EXIT = """
 import atexit, numpy as np, rnnbp
 from rnnbp_numpy import scanning
-scanning.count = lambda: 3
+scanning.worth = lambda _: 3
 cell = rnnbp.cell("gru", 4, 6)
 params = cell.init(np.random.default_rng(0))
 scan = lambda: rnnbp.scan(cell, params, np.ones((3, 5, 4)))[0].sum()

@@ -21,7 +21,7 @@ from rnnbp.truncation import Window
 from rnnbp_numpy.caching import kernel
 from rnnbp_numpy.doors import backward_of, plain
 from rnnbp_numpy.products import packed
-from rnnbp_numpy.threads import blas_alone, count, on_each, shards
+from rnnbp_numpy.threads import blas_alone, on_each, shards, worth
 
 NONE = np.ones((1, 1), bool)  # no flags
 
@@ -134,12 +134,20 @@ def _forward(
     rows, flat = xs.reshape(steps * batch, n_in), ax.reshape(steps * batch, -1)
     target = ys if masked else np.empty((1, 1, 1), dtype)
     with blas_alone():
-        on_each(shards(steps * batch, count()), lambda part: _product(rows, params["W"], flat, *part))
         on_each(
-            shards(batch, count()),
+            shards(steps * batch, worth(2 * n_in * ax.size)),
+            lambda part: _product(rows, params["W"], flat, *part),
+        )
+        on_each(
+            shards(batch, worth(_of_loop(ax, width))),
             lambda part: code.forward(*part, ax, extra, bias, panels, gather, context, *q.flags, target, *q.arrays),
         )
     return q, ys
+
+
+def _of_loop(errors: HostArray, width: int) -> int:
+    """About how many operations a loop over time takes: a product of `width` terms for each entry, and a function."""
+    return errors.size * (2 * width + 20)
 
 
 def _product(a: HostArray, b: HostArray, out: HostArray, lo: int, hi: int) -> None:
@@ -162,7 +170,7 @@ def _run(
     zero, panels = np.zeros(n, dtype), _feedback(q)
     with blas_alone():
         on_each(
-            shards(batch, count()),
+            shards(batch, worth(_of_loop(dz, q.context.shape[2]))),
             lambda part: q.kernel.backward(
                 *part,
                 *(start, at, stop),
@@ -211,7 +219,8 @@ def _products(q: Forward, dz: HostArray, start: int, stop: int) -> tuple[dict[st
         entered += [(q.context[start:stop].reshape(rows, -1), of_h, "U", plan.of_h)]
     if cell.bias:
         entered += [(np.ones((rows, 1), dz.dtype), of_x, "b", plan.of_x)]
-    columns, parts = shards(wide, count()), shards(rows, count())
+    number = worth(2 * (2 * n_in + q.context.shape[2]) * of_x.size)
+    columns, parts = shards(wide, number), shards(rows, number)
     found = {name: [dz[:0]] * len(columns) for _, _, name, _ in entered}
 
     def work(k: int) -> None:

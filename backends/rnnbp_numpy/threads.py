@@ -13,6 +13,7 @@ from typing import Any
 import numba
 from threadpoolctl import ThreadpoolController
 
+GRAIN = 5e6  # multiplications and additions, of products mostly: 0.05 to 0.1 ms of work
 _LOCK = Lock()
 _POOL: ThreadPoolExecutor | None = None
 _LIMITS: dict[str, Any] = {"users": 0, "before": None}  # scans at work; BLAS's threads before the first of them
@@ -24,6 +25,11 @@ def count() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     told = int(asked) if asked.isdecimal() and int(asked) else cores
     return max(1, min(told, cores, int(numba.config.NUMBA_NUM_THREADS)))
+
+
+def worth(operations: float) -> int:
+    """The same, but no more than have `GRAIN` operations each: to wake a thread and to wait for it costs as much."""
+    return max(1, min(count(), int(operations / GRAIN)))
 
 
 def shards(total: int, parts: int) -> list[tuple[int, int]]:
