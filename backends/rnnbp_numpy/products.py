@@ -43,32 +43,26 @@ def packed(b: HostArray) -> HostArray:
     return panels
 
 
-def panels_of(rows: int) -> int:
-    """How many panels a tile of so many rows spans: what fits the registers."""
-    return max(1, SUMS // (VECTORS * rows))
-
-
 @intrinsic
-def _tile(typingctx, rows, wide, like, a, lda, b, depth, c, ldc):  # type: ignore[no-untyped-def]
-    """C[:rows, :width] = A[:rows, :depth] · a panel at b, or as many panels as `panels_of` says where `wide` is true.
+def _tile(typingctx, rows, across, like, a, lda, b, depth, c, ldc):  # type: ignore[no-untyped-def]
+    """C[:rows, :across·width] = A[:rows, :depth] · so many panels at b; rows·across is at most `ROWS`.
 
-    a, b, c are addresses; lda and ldc count numbers of the dtype of `like`. Each number of rows has code of its own.
+    a, b, c are addresses; lda and ldc count numbers of the dtype of `like`. Each shape of a tile has code of its own.
     """
     del typingctx
-    signature = types.void(rows, wide, like, a, lda, b, depth, c, ldc)
+    signature = types.void(rows, across, like, a, lda, b, depth, c, ldc)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number = context.get_value_type(signature.args[2])
         after = builder.append_basic_block("after")
         count = ir.IntType(64)
-        case = builder.add(args[0], builder.mul(builder.zext(args[1], count), ir.Constant(count, ROWS)))
+        case = builder.add(builder.mul(args[0], ir.Constant(count, ROWS + 1)), args[1])
         switch = builder.switch(case, after)
-        for n in range(1, 2 * ROWS + 1):
-            block = builder.append_basic_block(f"rows{n}")
-            switch.add_case(ir.Constant(count, n), block)
+        for shape in ((n, m) for n in range(1, ROWS + 1) for m in range(1, ROWS // n + 1)):
+            block = builder.append_basic_block("tile{}x{}".format(*shape))
+            switch.add_case(ir.Constant(count, shape[0] * (ROWS + 1) + shape[1]), block)
             builder.position_at_end(block)
-            across = panels_of(n - ROWS) if n > ROWS else 1
-            _write_tile(builder, number, (n - ROWS if n > ROWS else n, across), *args[3:])
+            _write_tile(builder, number, shape, *args[3:])
             builder.branch(after)
         builder.position_at_end(after)
         return context.get_dummy_value()
@@ -136,14 +130,15 @@ def product(rows: Any, a: Any, lda: Any, panels: Any, c: Any) -> None:
     count, depth, width = panels.shape
     like, size, ldc = c[0, 0], c.itemsize, c.shape[1]
     tiles = (rows + ROWS - 1) // ROWS
-    across = max(1, SUMS // (VECTORS * rows))
+    most = max(1, ROWS // rows)
+    spans = (count + most - 1) // most
     p = 0
-    while p < count:
-        wide = across > 1 and p + across <= count
+    for span in range(spans):  # tiles of nearly equal width, and of nearly equal height
+        across = count * (span + 1) // spans - p
         b, first = panels.ctypes.data + p * depth * width * size, 0
         for k in range(tiles):
-            n = rows * (k + 1) // tiles - first  # tiles of nearly equal height
+            n = rows * (k + 1) // tiles - first
             to = c.ctypes.data + (first * ldc + p * width) * size
-            _tile(n, wide, like, a + first * lda * size, lda, b, depth, to, ldc)
+            _tile(n, across, like, a + first * lda * size, lda, b, depth, to, ldc)
             first += n
-        p += across if wide else 1
+        p += across

@@ -108,7 +108,8 @@ def _exchanged(libraries: list[Any], numbers: list[int]) -> list[int]:
     here the first scan to come sets it and the last to go resets it, whatever their threads.
     """
     before = [lib.get_num_threads() for lib in libraries]
-    for lib, number in zip(libraries, numbers, strict=True):
+    changed = [(lib, n) for lib, n, now in zip(libraries, numbers, before, strict=True) if n != now]
+    for lib, number in changed:
         release = getattr(lib, "clear_controlling_thread", lambda **_: None)
         release(force=True)
         lib.set_num_threads(number)
