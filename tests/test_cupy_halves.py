@@ -12,6 +12,8 @@ from host_device import Host, library, needs_a_compiler
 from rnnbp_cupy.dialect import prelude
 from rnnbp_cupy.scanning import scan
 
+import rnnbp
+
 pytestmark = needs_a_compiler
 PLAIN = {"mask": None, "resets": None, "data": None, "reverse": False, "record": False, "keep": True}
 # the spacing of numbers at 1
@@ -59,3 +61,27 @@ extern "C" void back(int n, const storage* y, float* x) {{ for (int k = 0; k < n
         expected = x.astype(kind)
         same = (got == expected.view(np.uint16)) | (np.isnan(x) & np.isnan(got.view(kind).astype(np.float32)))
     assert same.all(), x[~same][:5]
+
+
+@pytest.mark.parametrize("dtype", SPACING)
+def test_the_public_door_takes_halves(dtype):
+    """`rnnbp.scan` on the kernels and without them: the same outputs and gradients, to the spacing of the narrow type."""
+    kind, made, rng = number_type(dtype), cell("lstm", 3, 4), np.random.default_rng(0)
+
+    class OnHost(type(rnnbp.backend("numpy"))):
+        path = "cuda"
+
+        def scan(self, *args, **options):
+            return scan(Host(), *args, **options)
+
+    def found(kind, **how):
+        p = {name: w.astype(kind) for name, w in weights.items()}
+        ys, _, backward = rnnbp.scan(made, p, xs.astype(kind), **how)
+        return {"ys": ys, **backward(dys.astype(kind))[0]}
+
+    weights = {name: w.astype(kind) for name, w in made.init(rng).items()}
+    xs, dys = (rng.standard_normal((5, 2, n)).astype(kind) for n in (3, 4))
+    narrow, exact = found(kind, backend=OnHost()), found("float64")
+    for name, a in narrow.items():
+        assert a.dtype == kind, name
+        assert np.abs(a.astype("float64") - exact[name]).max() <= 8 * SPACING[dtype] * np.abs(exact[name]).max(), name

@@ -22,8 +22,7 @@ def backward_of(q: Problem, left: Left, s_T: State) -> ScanBackward:
         dys: Array | None = None, ds_T: State | None = None, window: Window | None = None
     ) -> tuple[dict[str, Array], Array, State]:
         found = check_window(Window(0, 0, steps) if window is None else window, steps, q.reverse)
-        if q.xs.dtype.name != "bfloat16":  # which the standard does not know, nor its checks
-            check_cotangents(q.cell, (steps, batch), dys, ds_T, s_T[0])
+        check_cotangents(q.cell, (steps, batch), dys, ds_T, s_T[0])
         return linear(q.xp, Pass(q, left, found).run, dys, ds_T or (None,) * len(s_T))
 
     return backward
