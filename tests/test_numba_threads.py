@@ -221,7 +221,7 @@ def test_a_forked_process_scans(monkeypatch, two, around):
     queue = context.Queue()
     process = context.Process(target=child, args=(queue, expected))
     with around(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+        warnings.filterwarnings("ignore", ".*fork.*")  # of threads of Python, and of JAX where it has been imported
         process.start()
         same, after = queue.get(timeout=60)
         process.join(60)
