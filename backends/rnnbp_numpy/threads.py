@@ -13,7 +13,7 @@ from typing import Any
 import numba
 from threadpoolctl import ThreadpoolController
 
-GRAIN = 5e6  # multiplications and additions, of products mostly: 0.05 to 0.1 ms of work
+GRAIN = 2e7  # multiplications and additions, of products mostly: a quarter of a millisecond
 _LOCK = Lock()
 _POOL: ThreadPoolExecutor | None = None
 _LIMITS: dict[str, Any] = {"users": 0, "before": None}  # scans at work; BLAS's threads before the first of them
