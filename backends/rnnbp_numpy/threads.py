@@ -29,7 +29,8 @@ def count() -> int:
 
 def worth(operations: float) -> int:
     """The same, but no more than have `GRAIN` operations each: to wake a thread and to wait for it costs as much."""
-    return max(1, min(count(), int(operations / GRAIN)))
+    most = int(operations / GRAIN)
+    return min(count(), most) if most > 1 else 1
 
 
 def shards(total: int, parts: int) -> list[tuple[int, int]]:
