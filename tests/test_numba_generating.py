@@ -45,7 +45,7 @@ def test_what_is_kept_lies_where_the_docstring_says(name):
     plan, text = layout(cell(name)), source(cell(name), "float32")
     told = " ".join(ast.get_docstring(ast.parse(text)).split())
     ahead, _, back = text.partition("def backward_row")
-    places = re.findall(r"(\S+) in ((?:ax|extra)\[\d+ \* H \+ unit\])", told)
+    places = re.findall(r"(\S+) in (kept\[\d+ \* H \+ unit\])", told)
     assert len(places) == len(plan.kept)
     for _, place in places:
         assert len(re.findall(rf"^\s+{re.escape(place)} = ", ahead, re.MULTILINE)) == 1
@@ -82,7 +82,7 @@ class Named(rnnbp.PointwiseCell):
     """A cell with names that generated code has a use for; so have its closure's variables."""
 
     gates = ("lo", "product", "unit", "v1")
-    data = property(lambda self: dict.fromkeys(("H", "masked", "v4"), (self.hidden_size,)))
+    data = property(lambda self: dict.fromkeys(("H", "masked", "kept"), (self.hidden_size,)))
 
     @property
     def states(self):
@@ -96,7 +96,7 @@ class Named(rnnbp.PointwiseCell):
 
     def pointwise(self, xp, a, s, p, e):
         tanh, bias = xp.tanh(a[0] + a[1] * a[2] - a[3]), xp.tanh(s[2] * p["zero"])
-        ah = tanh * p["np"] + p["dz"] * e["H"] * s[0] + p["F"] * e["v4"]
+        ah = tanh * p["np"] + p["dz"] * e["H"] * s[0] + p["F"] * e["kept"]
         extra = p["range"] * e["masked"] + p["v2"]
 
         def backward(ds1):
@@ -104,7 +104,7 @@ class Named(rnnbp.PointwiseCell):
             dah, dextra = dax + dstep * extra, dstep * ah + dhi
             d = (dah * p["np"] + drow) * (1 - tanh * tanh)
             of_s = (dah * p["dz"] * e["H"], None, ddy * (1 - bias * bias) * p["zero"], None, None)
-            of_p = {"np": dah * tanh, "dz": dah * e["H"] * s[0], "F": dah * e["v4"], "range": dextra * e["masked"]}
+            of_p = {"np": dah * tanh, "dz": dah * e["H"] * s[0], "F": dah * e["kept"], "range": dextra * e["masked"]}
             of_p |= {"v2": dextra, "zero": ddy * (1 - bias * bias) * s[2]}
             return (d, d * a[2], d * a[1], -d), of_s, of_p
 

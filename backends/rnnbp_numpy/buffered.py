@@ -19,6 +19,7 @@ from rnnbp_numpy.doors import backward_of, plain
 from rnnbp_numpy.folding import run
 from rnnbp_numpy.programs import Program
 from rnnbp_numpy.sequences import Sequence, pieces_of, programs
+from rnnbp_numpy.spare import room
 
 
 def scan(
@@ -73,15 +74,16 @@ def _buffers(
     """Room for what a forward leaves."""
     (steps, batch, _), n, dtype = xs.shape, cell.hidden_size, xs.dtype
 
-    def room(*shape: int) -> HostArray:
-        return np.empty((*shape, batch, n), dtype)
+    def over(*shape: int) -> HostArray:
+        """Room for units over the batch."""
+        return room((*shape, batch, n), dtype)
 
-    states = tuple(room(2 if k and not keep else steps + 1) for k in range(count))
-    entered = states if resets is None else tuple(room(steps if keep else 1) for _ in states)
+    states = tuple(over(2 if k and not keep else steps + 1) for k in range(count))
+    entered = states if resets is None else tuple(over(steps if keep else 1) for _ in states)
     width = len(cell.recurrent) * n
     alone = cell.recurrent == tuple(cell.states)[:1]
-    context = entered[0] if alone else np.empty((steps if keep else 1, batch, width), dtype)
-    kept = room(steps if keep else 1, len(plan.kept))
+    context = entered[0] if alone else room((steps if keep else 1, batch, width), dtype)
+    kept = over(steps if keep else 1, len(plan.kept))
     fresh = () if resets is None else cell.initial_state(xp, batch, xs)
     return Sequence(cell, plan, params, xs, mask, resets, data, fresh, states, entered, context, kept)
 
@@ -91,7 +93,7 @@ def _forward(q: Sequence, code: Program) -> HostArray:
     (steps, batch, n_in), n, dtype, cell = q.xs.shape, q.cell.hidden_size, q.xs.dtype, q.cell
     pieces = pieces_of(0, steps, batch, n)
     longest = max(hi - lo for lo, hi in pieces)
-    ax = np.empty((longest, batch, len(cell.gates) * n), dtype)
+    ax = room((longest, batch, len(cell.gates) * n), dtype)
     ah = np.empty((batch, len(cell.gates) * n), dtype)
     ys = q.states[0][1:] if q.mask is None else np.zeros((steps, batch, n), dtype)
     pre = np.empty((len(cell.gates), batch, n), dtype)

@@ -14,6 +14,7 @@ from rnnbp.fastpath import in_order
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
 from rnnbp_numpy.sequences import Sequence, pieces_of, programs
+from rnnbp_numpy.spare import room
 
 Errors: TypeAlias = list[HostArray]  # of the states, (B, H) each
 Step: TypeAlias = Callable[[int, Errors, HostArray], Errors]  # t, errors after it, where dz goes -> errors before it
@@ -122,12 +123,15 @@ class Folding:
         """With sums of zero."""
         (_, batch, n_in), cell, dtype = q.xs.shape, q.cell, q.xs.dtype
         wide = len(cell.gates) * cell.hidden_size
-        dz = np.zeros((longest, batch, len(q.plan.columns) * cell.hidden_size), dtype)
+        dz = room((longest, batch, len(q.plan.columns) * cell.hidden_size), dtype)
+        dxs = room(q.xs.shape, dtype)
+        for a in (dz, dxs):  # gates without an error, steps outside of the window
+            a.fill(0)
         w = np.ascontiguousarray(in_order(xp, q.params["W"], q.plan.gates, q.plan.of_x).T)
         shapes = {"W": (n_in, wide)} | ({"U": (q.context.shape[2], wide)} if cell.recurrent else {})
         shapes |= {"b": (1, wide)} if cell.bias else {}
         sums, parts = ({name: np.zeros(shape, dtype) for name, shape in shapes.items()} for _ in range(2))
-        return cls(q, dz, w, np.zeros_like(q.xs), sums, parts, np.ones((*q.xs.shape[:2], 1), dtype))
+        return cls(q, dz, w, dxs, sums, parts, np.ones((*q.xs.shape[:2], 1), dtype))
 
     def add(self, lo: int, hi: int) -> None:
         """Fold up steps lo … hi − 1, whose errors lie in dz."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from keyword import iskeyword
 from textwrap import fill, indent
 
@@ -24,7 +23,7 @@ NUMBA = Language(
     | {"where": "{1} if {0} else {2}", "minimum": "{0} if {0} < {1} else {1}", "maximum": "{0} if {0} > {1} else {1}"}
     | {"logical_and": "{0} and {1}", "logical_or": "{0} or {1}", "logical_not": "not {0}", "pow": "{0} ** {1}"},
     assignment="{name} = {value}",
-    reserved=frozenset(f"ax ah bias extra H unit F dz np njit range {_FUNCTIONS}".split()),
+    reserved=frozenset(f"ax ah bias kept H unit F dz np njit range {_FUNCTIONS}".split()),
 )
 
 
@@ -50,9 +49,9 @@ def _require_names(plan: Layout) -> None:
 def _head(plan: Layout, dtype: str) -> str:
     cell, bits = plan.cell, np.dtype(dtype).itemsize * 8
     names = {node: name for name, node in plan.trace.internals.items()}
-    left = [f"{names.get(node, repr(node))} in {_place(plan, k)}" for k, node in enumerate(plan.kept)]
-    told = f"ax holds x W, gate by gate, and after a step what its backward needs: {'; '.join(left) or 'nothing'}. "
-    told += f"ah is h U, H the number of units; dz holds the errors of {', '.join(plan.columns)} side by side."
+    left = [f"{names.get(node, repr(node))} in {_place(k)}" for k, node in enumerate(plan.kept)]
+    told = "ax is x W and ah is h U, gate by gate, for H units. kept holds what the backward of a step needs: "
+    told += f"{'; '.join(left) or 'nothing'}. dz holds the errors of {', '.join(plan.columns)} side by side."
     return f'''"""{type(cell).__name__} with gates {", ".join(cell.gates)}, in {dtype}: generated from its `pointwise`.
 
 {fill(told, 118)}
@@ -71,10 +70,9 @@ GIVEN = [types.Array(types.{dtype}, n, "C", readonly=True) for n in range(4)]  #
 MADE = [types.Array(types.{dtype}, n, "C") for n in range(4)]  # what is written'''
 
 
-def _place(plan: Layout, k: int) -> str:
-    """Where the k-th value that the forward leaves lies: over x W, or beside it."""
-    g = len(plan.gates)
-    return f"ax[{k} * H + unit]" if k < g else f"extra[{k - g} * H + unit]"
+def _place(k: int) -> str:
+    """Where the k-th value that the forward leaves lies."""
+    return f"kept[{k} * H + unit]"
 
 
 def _forward_row(plan: Layout) -> str:
@@ -91,10 +89,10 @@ def _forward_row(plan: Layout) -> str:
     for group in (found.states, found.params, found.data):
         loads |= {name: (node, f"{name}_row[unit]") for name, node in group.items()}
     roots = {f"{name}_next[unit]": node for name, node in found.new_states.items()}
-    roots |= {_place(plan, k): node for k, node in enumerate(plan.kept)}
+    roots |= {_place(k): node for k, node in enumerate(plan.kept)}
     inputs = [f"{name}_row" for group in (found.states, found.params, found.data) for name in group]
     outputs = [f"{name}_next" for name in found.new_states]
-    return _row("forward_row", ["ax", "ah", "bias", "extra", *inputs, *outputs], plan, loads, roots, staged=True)
+    return _row("forward_row", ["ax", "ah", "bias", "kept", *inputs, *outputs], plan, loads, roots, staged=True)
 
 
 def _backward_row(plan: Layout) -> str:
@@ -107,7 +105,7 @@ def _backward_row(plan: Layout) -> str:
     taken = {*found.states, *found.params, *found.data}
     for k, node in enumerate(plan.kept):
         name = names.get(node, f"kept{k}")
-        loads[name if name not in taken else f"{name}_kept"] = (node, _place(plan, k))
+        loads[name if name not in taken else f"{name}_kept"] = (node, _place(k))
     for group in (found.states, found.params, found.data):
         loads |= {name: (node, f"{name}_row[unit]") for name, node in group.items()}
     for name, node in found.new_states.items():
@@ -121,15 +119,14 @@ def _backward_row(plan: Layout) -> str:
     inputs += [f"{name}_next" for name in found.new_states] + ["dy"]
     outputs = ["dz", *(f"d{name}_row" for name in found.ds), *(f"d{name}_sum" for name in found.params)]
     filled = {place: zero if node is None else node for place, node in roots.items()}
-    return _row("backward_row", ["ax", "extra", *inputs, *outputs], plan, loads, filled)
+    return _row("backward_row", ["kept", *inputs, *outputs], plan, loads, filled)
 
 
 def _stages(plan: Layout, loads: Loads, roots: dict[str, Node]) -> list[tuple[Loads, dict[str, Node]]]:
     """The loads and the roots of each loop over the units, by how many functions lie on the way to a root.
 
     A processor overlaps as many units as its window of instructions reaches: the tanh of a tanh waits for it in one
-    loop, and not in a loop of its own. There is one loop where a later one would need what has not been stored, or
-    load what an earlier one has written over.
+    loop, and not in a loop of its own. There is one loop where a later one would need what has not been stored.
     """
     stages: list[tuple[Loads, dict[str, Node]]] = []
     stored: Loads = {}
@@ -139,9 +136,7 @@ def _stages(plan: Layout, loads: Loads, roots: dict[str, Node]) -> list[tuple[Lo
         now = {place: node for place, node in roots.items() if plan.stage(node) == level}
         given = loads | stored
         needed = reach(now.values(), stop={node for node, _ in stored.values()})
-        read = [place for node, place in loads.values() if node in set(needed)]
-        late = any(node.op in FUNCTIONS and plan.stage(node) < level for node in needed)
-        if late or _places(read) & {place for _, place in stored.values()}:
+        if any(node.op in FUNCTIONS and plan.stage(node) < level for node in needed):
             return [(loads, roots)]
         stages.append((given, now))
         for place, node in now.items():
@@ -172,11 +167,6 @@ def _loop(plan: Layout, language: Language, loads: Loads, roots: dict[str, Node]
     text = "\n".join([*lines, *stores])
     loaded = [f"{operand} = {place}" for operand, (_, place) in loads.items() if _mentions(text, operand)]
     return "    for unit in range(H):\n" + indent("\n".join([*loaded, *lines, *stores]), " " * 8)
-
-
-def _places(texts: Iterable[str]) -> set[str]:
-    """The entries of arrays that expressions mention."""
-    return {place for text in texts for place in re.findall(r"\w+\[[^]]*\]", text)}
 
 
 def _mentions(text: str, name: str) -> bool:

@@ -7,32 +7,44 @@ from string import Template
 
 from rnnbp.fastpath import Layout
 
+ROWS = 128  # of x that are multiplied by W at once, where there are as many: W is read that often
 FORWARD = Template('''@njit([types.void($types)], cache=True, **FAST)
-def forward(lo, hi, ax, extra, bias, panels, gather, context, mask, resets, masked, resetting, ys, $arrays):
+def forward(lo, hi, xs, inputs, kept, bias, panels, gather, context, mask, resets, masked, resetting, ys, $arrays):
     """Every step for rows lo to hi: the states after step t lie in row t + 1 of theirs, or in turn in two."""
-    H, apart = ${first}_all.shape[2], panels.shape[0] * panels.shape[2]
-    product_of_row = np.empty((hi - lo, apart), F)
-    for step in range(ax.shape[0]):
+    T, H, I, count = xs.shape[0], ${first}_all.shape[2], xs.shape[2], hi - lo
+    wide, apart = inputs.shape[0] * inputs.shape[2], panels.shape[0] * panels.shape[2]
+    ahead = min(T, max(1, $rows // count))
+    x_rows, input_of_row = np.empty((ahead * count, I), F), np.empty((ahead * count, wide), F)
+    product_of_row = np.empty((count, apart), F)
+    for step in range(T):
+        if step % ahead == 0:
+            steps = min(ahead, T - step)
+            for k in range(steps):
+                for row in range(lo, hi):
+                    for column in range(I):
+                        x_rows[k * count + row - lo, column] = xs[step + k, row, column]
+            product(steps * count, x_rows.ctypes.data, I, inputs, input_of_row)
 $nows        of = step % context.shape[0]
         if gather:
             for row in range(lo, hi):
                 fresh = resetting and resets[step, row]
 $sources                for unit in range(H):
 $gathers        if apart:
-            product(hi - lo, context[of, lo].ctypes.data, context.shape[2], panels, product_of_row)
+            product(count, context[of, lo].ctypes.data, context.shape[2], panels, product_of_row)
         for row in range(lo, hi):
             fresh = resetting and resets[step, row]
 $enters            if masked and not mask[step, row]:
                 for unit in range(H):
                     ys[step, row, unit] = F(0)
 $skips                continue
-            forward_row(H, ax[step, row], product_of_row[row - lo], bias, extra[step % extra.shape[0], row], $row)
+            ax, ah = input_of_row[step % ahead * count + row - lo], product_of_row[row - lo]
+            forward_row(H, ax, ah, bias, kept[step % kept.shape[0], row], $row)
             if masked:
                 for unit in range(H):
                     ys[step, row, unit] = ${first}_all[then_$first, row, unit]''')
 
 BACKWARD = Template('''@njit([types.void($types)], cache=True, **FAST)
-def backward(lo, hi, start, at, stop, ax, extra, panels, mask, resets, masked, resetting, dys, zero, dz, $arrays):
+def backward(lo, hi, start, at, stop, kept, panels, mask, resets, masked, resetting, dys, zero, dz, $arrays):
     """Steps stop − 1 down to start for rows lo to hi, with errors of outputs from step `at` on."""
     H, width = ${first}_all.shape[2], dz.shape[2]
     back, first = np.empty((hi - lo, panels.shape[0] * panels.shape[2]), F), width - $gates * H
@@ -44,7 +56,7 @@ def backward(lo, hi, start, at, stop, ax, extra, panels, mask, resets, masked, r
                 continue
             fresh = resetting and resets[step, row]
 $enters            dy = dys[step, row] if step >= at else zero
-            backward_row(H, ax[step, row], extra[step, row], $row)
+            backward_row(H, kept[step, row], $row)
         if panels.shape[0]:
             product(hi - lo, dz[step - start, lo, first:].ctypes.data, width, panels, back)
             for row in range(lo, hi):
@@ -72,9 +84,10 @@ def loops(plan: Layout) -> tuple[str, str]:
 
     forward = FORWARD.substitute(
         types=", ".join(
-            ["types.intp, types.intp, MADE[3], MADE[3], GIVEN[1], GIVEN[3], types.boolean, MADE[3]", flags, "MADE[3]"]
-            + floats
+            ["types.intp, types.intp, GIVEN[3], GIVEN[3], MADE[3], GIVEN[1], GIVEN[3], types.boolean, MADE[3]"]
+            + [flags, "MADE[3]", *floats]
         ),
+        rows=ROWS,
         arrays=", ".join(arrays),
         first=states[0],
         nows=each(8, "now_{n}, then_{n} = step % {n}_all.shape[0], (step + 1) % {n}_all.shape[0]"),
@@ -86,7 +99,7 @@ def loops(plan: Layout) -> tuple[str, str]:
     )
     backward = BACKWARD.substitute(
         types=", ".join(
-            ["types.intp, types.intp, types.intp, types.intp, types.intp, MADE[3], MADE[3], GIVEN[3]", flags]
+            ["types.intp, types.intp, types.intp, types.intp, types.intp, GIVEN[3], GIVEN[3]", flags]
             + ["GIVEN[3], GIVEN[1], MADE[3]", *floats, *["MADE[2]"] * (len(states) + len(params))]
         ),
         arrays=", ".join([*arrays, *(f"{n}_error" for n in states), *(f"{n}_sum" for n in params)]),

@@ -1,7 +1,8 @@
 """The scan of a pointwise cell in a generated kernel: whole sequences without Python, shards of the batch on threads.
 
-x W is one product before the loop, the gradients of the weights are one each after it, shared out by rows or by columns
-so that no sum is divided; between these, each thread runs all steps for its own rows of the batch and waits for nobody.
+Each thread runs all steps for its own rows of the batch and waits for nobody; x W it makes some steps ahead. The
+gradients of xs and of the weights are one product each after the loop, shared out by rows or by columns so that no sum
+is divided.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rnnbp.truncation import Window
 from rnnbp_numpy.caching import kernel
 from rnnbp_numpy.doors import backward_of, plain
 from rnnbp_numpy.products import packed
+from rnnbp_numpy.spare import room
 from rnnbp_numpy.threads import blas_alone, on_each, shards, worth
 
 NONE = np.ones((1, 1), bool)  # no flags
@@ -39,8 +41,7 @@ class Forward:
     resets: HostArray | None
     data: tuple[HostArray, ...]  # (T, B, H) each
     fresh: tuple[HostArray, ...]  # (B, H) each
-    ax: HostArray  # (T, B, GH)
-    extra: HostArray  # (T, B, EH)
+    kept: HostArray  # (T, B, KH): what a step back needs, K values a unit
     states: tuple[HostArray, ...]  # (T + 1, B, H) each
     context: HostArray  # (T or more, B, R)
 
@@ -115,39 +116,36 @@ def _forward(
 ) -> tuple[Forward, HostArray]:
     """Run it: what it leaves, and ys."""
     (steps, batch, n_in), n, dtype = xs.shape, cell.hidden_size, xs.dtype
-    ax = np.empty((steps, batch, len(plan.gates) * n), dtype)
-    extra = np.empty((steps if keep else 1, batch, plan.extra * n), dtype)
+    kept = room((steps if keep else 1, batch, len(plan.kept) * n), dtype)
     masked = mask is not None
     output, others = steps + 1 if keep or not masked else 2, steps + 1 if keep else 2
-    states = tuple(np.empty((others if k else output, batch, n), dtype) for k in range(len(s0)))
+    states = tuple(room((others if k else output, batch, n), dtype) for k in range(len(s0)))
     for z, first in zip(states, s0, strict=True):
         z[0] = first
     starts = cell.initial_state(xp, batch, xs) if resets is not None else tuple(np.empty((1, n), dtype) for _ in s0)
     fresh = tuple(np.array(np.broadcast_to(z, (len(z), n)), dtype) for z in starts)
     gather = bool(cell.recurrent) and (resets is not None or cell.recurrent != tuple(cell.states)[:1])
     width = len(cell.recurrent) * n
-    context = np.empty((steps if keep else 1, batch, width), dtype) if gather else states[0]
-    ys = np.empty((steps, batch, n), dtype) if masked else states[0][1:]
-    q = Forward(cell, plan, code, params, xs, mask, resets, data, fresh, ax, extra, states, context)
+    context = room((steps if keep else 1, batch, width), dtype) if gather else states[0]
+    ys = room((steps, batch, n), dtype) if masked else states[0][1:]
+    q = Forward(cell, plan, code, params, xs, mask, resets, data, fresh, kept, states, context)
     bias = np.ascontiguousarray(params["b"]) if cell.bias else np.zeros(1, dtype)
     panels = packed(params["U"]) if cell.recurrent else np.zeros((0, 1, 1), dtype)
-    rows, flat = xs.reshape(steps * batch, n_in), ax.reshape(steps * batch, -1)
+    inputs = packed(params["W"])
     target = ys if masked else np.empty((1, 1, 1), dtype)
     with blas_alone():
         on_each(
-            shards(steps * batch, worth(2 * n_in * ax.size)),
-            lambda part: _product(rows, params["W"], flat, *part),
-        )
-        on_each(
-            shards(batch, worth(_of_loop(ax, width))),
-            lambda part: code.forward(*part, ax, extra, bias, panels, gather, context, *q.flags, target, *q.arrays),
+            shards(batch, worth(_of_loop(steps * batch * params["W"].shape[1], n_in + width))),
+            lambda part: code.forward(
+                *part, xs, inputs, kept, bias, panels, gather, context, *q.flags, target, *q.arrays
+            ),
         )
     return q, ys
 
 
-def _of_loop(errors: HostArray, width: int) -> int:
-    """About how many operations a loop over time takes: a product of `width` terms for each entry, and a function."""
-    return errors.size * (2 * width + 20)
+def _of_loop(entries: int, width: int) -> int:
+    """About how many operations a loop over time takes: a sum of `width` products for each entry, and a function."""
+    return entries * (2 * width + 20)
 
 
 def _product(a: HostArray, b: HostArray, out: HostArray, lo: int, hi: int) -> None:
@@ -164,18 +162,17 @@ def _run(
     ends = ds_T if stop == steps else (None,) * len(ds_T)
     errors = [np.zeros((batch, n), dtype) if d is None else np.array(d, dtype, order="C") for d in ends]
     sums = {name: np.zeros((batch, n), dtype) for name in q.cell.elementwise}
-    dz = np.empty((stop - start, batch, len(q.plan.columns) * n), dtype)
+    dz = room((stop - start, batch, len(q.plan.columns) * n), dtype)
     given = np.zeros((1, 1, 1), dtype) if dys is None else dys
     at = stop if dys is None else at
     zero, panels = np.zeros(n, dtype), _feedback(q)
     with blas_alone():
         on_each(
-            shards(batch, worth(_of_loop(dz, q.context.shape[2]))),
+            shards(batch, worth(_of_loop(dz.size, q.context.shape[2]))),
             lambda part: q.kernel.backward(
                 *part,
                 *(start, at, stop),
-                q.ax,
-                q.extra,
+                q.kept,
                 panels,
                 *q.flags,
                 given,
@@ -212,7 +209,8 @@ def _products(q: Forward, dz: HostArray, start: int, stop: int) -> tuple[dict[st
     flat = dz.reshape(rows, -1)
     of_x, of_h = flat[:, :wide], flat[:, flat.shape[1] - wide :]
     w = np.ascontiguousarray(in_order(xp, q.params["W"], plan.gates, plan.of_x).T)
-    dxs = np.zeros((steps, batch, n_in), dz.dtype) if rows < steps * batch else np.empty((steps, batch, n_in), dz.dtype)
+    dxs = room((steps, batch, n_in), dz.dtype)
+    dxs[:start] = dxs[stop:] = 0
     dx = dxs[start:stop].reshape(rows, n_in)
     entered = [(q.xs[start:stop].reshape(rows, n_in), of_x, "W", plan.of_x)]
     if cell.recurrent:
