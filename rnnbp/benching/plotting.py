@@ -89,7 +89,23 @@ def fill(axes: Any, panel: Panel) -> None:
     axes.grid(alpha=0.3)
     if panel.log:
         axes.set_yscale("log")
+        label_plainly(axes)
     else:
         axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, framealpha=0.7, edgecolor="none")
+
+
+def label_plainly(axes: Any) -> None:
+    """Numbers at a logarithmic axis: 0.8 and 1.5, not 1.5 × 10⁰; between powers of ten, too, where it shows few."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        """Which ones are shown is left to matplotlib."""
+
+        def __call__(self, x: float, pos: Any = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    axes.tick_params(axis="y", which="both", labelsize=8)

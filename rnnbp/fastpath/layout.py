@@ -24,7 +24,7 @@ class Layout:
 
     cell: PointwiseCell
     trace: Trace
-    kept: tuple[Node, ...]  # the k-th lies in the k-th gate's place in the buffer of x W, from the G-th on in another
+    kept: tuple[Node, ...]  # what the forward leaves, in the order of its places
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class Layout:
 
     @property
     def extra(self) -> int:
-        """How many kept values have no place in the buffer of x W."""
+        """How many kept values have no place in a buffer of x W, where they write over it."""
         return max(0, len(self.kept) - len(self.gates))
 
     def stage(self, node: Node) -> int:
@@ -94,26 +94,7 @@ def layout(cell: Cell) -> Layout:
     shapes = {name: spec.shape for name, spec in made.params.items() if name not in made.elementwise}
     if shapes != affine or (made.split and not made.recurrent):
         raise Untraceable(f"its parameters {shapes} are not those of a step that is affine, then pointwise")
-    return Layout(made, found, _placed(found, saved(found)))
-
-
-def _placed(found: Trace, kept: tuple[Node, ...]) -> tuple[Node, ...]:
-    """What is kept, in the order of its places: what is known last over the gate that is used last.
-
-    So a loop that goes through a step in stages writes over no pre-activation that it still needs (a GRU's n lies where
-    x W of n lay, which is used when r is known).
-    """
-    gates, cell = [], found.cell
-    for gate in cell.gates:
-        node = found.operands[f"a_{gate}_x" if gate in cell.split else f"a_{gate}"]
-        users = [n for n in reach([*found.new_states.values(), *kept]) if any(a is node for a in n.args)]
-        gates.append(max((_functions(n) for n in users), default=0))
-    rest = sorted(kept, key=_functions)  # known first, first
-    places: dict[int, Node] = {}
-    for k in sorted(range(len(gates)), key=lambda k: -gates[k]):
-        if rest:
-            places[k] = rest.pop()
-    return (*(places[k] for k in sorted(places)), *rest)
+    return Layout(made, found, saved(found))
 
 
 @lru_cache(maxsize=4096)
