@@ -17,7 +17,7 @@ FAULTS = {
     "a parameter's gradient is not summed": ("dpf_sum[unit] += ", "dpf_sum[unit] = "),
     "outputs count outside of the window": ("if step >= at else zero", "if step >= start else zero"),
     "what U sends back is forgotten": ("h_error[row, unit] += back[", "h_error[row, unit] += F(0) * back["),
-    "a kept value in another's place": ("kept[0 * H + unit] = f", "kept[0 * H + unit] = i"),
+    "a kept value in another's place": ("] = f\n", "] = i\n"),
 }
 
 
