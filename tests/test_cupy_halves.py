@@ -6,7 +6,7 @@ import ctypes
 
 import numpy as np
 import pytest
-from cupy_cells import cell
+from fast_cells import OFF, cell
 from host_device import CUDA as HOST
 from host_device import Host, library, needs_a_compiler
 from rnnbp_cupy.dialect import prelude
@@ -15,7 +15,6 @@ from rnnbp_cupy.scanning import scan
 import rnnbp
 
 pytestmark = needs_a_compiler
-PLAIN = {"mask": None, "resets": None, "data": None, "reverse": False, "record": False, "keep": True}
 # the spacing of numbers at 1
 SPACING = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 
@@ -33,7 +32,7 @@ def test_a_carry_is_not_rounded_to_the_narrow_type(dtype):
     made = cell("lstm", 1, 1)
     p = {"W": np.zeros((1, 4), kind), "U": np.zeros((1, 4), kind), "b": np.array([20, 20, 0.001, 0], kind)}
     s0 = (np.zeros((1, 1), kind), np.full((1, 1), 4, kind))
-    _, (_, c), _ = scan(Host(), made, p, np.zeros((steps, 1, 1), kind), s0, **PLAIN)
+    _, (_, c), _ = scan(Host(), made, p, np.zeros((steps, 1, 1), kind), s0, **OFF)
     gained = steps * float(p["b"][2])
     assert abs(float(c[0, 0]) - 4 - gained) <= 4 * SPACING[dtype]  # c is rounded when it is returned: 4 … 8
     assert gained > 10 * SPACING[dtype]

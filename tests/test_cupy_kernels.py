@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from cupy_cells import FUSED, cell
+from fast_cells import FUSED, cell
 from helpers import refusal
 from rnnbp_cupy.dialect import REAL, RESERVED
 from rnnbp_cupy.generating import kernels

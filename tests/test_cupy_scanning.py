@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 from cases import MASK, RESETS, WAYS, wanted
-from cupy_cells import FUSED, PORTABLE, cell, declined
+from fast_cells import FUSED, OFF, PORTABLE, cell, check_against_portable, declined, results
 from helpers import B, H, I, T, agree, forward, frozen, gradients, named, portable, problem, relative_error, tolerance
 from host_device import Host, needs_a_compiler
 from hypothesis import given, settings
@@ -21,23 +21,12 @@ from rnnbp_cupy.scanning import scan
 import rnnbp
 
 pytestmark = needs_a_compiler
-WINDOWS = [(0, 0, T), (1, 2, 4), (0, 3, T), (2, 2, 3), (T - 1, T - 1, T)]
 
 
 def fused(cell, params, xs, s0, device=None, **options):
     """The scan on the host; it is a failure if it declines."""
-    rest = {"mask": None, "resets": None, "data": None, "reverse": False, "record": False, "keep": True}
-    found = scan(device or Host(), cell, params, xs, s0, **rest | options)
+    found = scan(device or Host(), cell, params, xs, s0, **OFF | options)
     assert found is not NotImplemented
-    return found
-
-
-def results(q, way, windows=(None,), **options):
-    """All that a scan and its backward give, by name."""
-    ys, s_T, backward = forward(q, way, **options)
-    found = {"ys": ys, **{f"s_T.{k}": z for k, z in enumerate(s_T)}}
-    for window in windows:
-        found |= {f"{window} {n}": d for n, d in named(*backward(q.dys, q.ds_T, window), q.cell).items()}
     return found
 
 
@@ -46,11 +35,7 @@ def results(q, way, windows=(None,), **options):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", FUSED)
 def test_it_equals_the_portable_scan(name, way, dtype):
-    q, options = problem(cell(name), dtype=dtype), WAYS[way]
-    windows = [None] if options.get("reverse") else [None, *WINDOWS]
-    found = results(q, fused, windows, **options)
-    assert {a.dtype.name for a in found.values()} == {dtype}
-    agree(found, results(q, portable, windows, **options), dtype)
+    check_against_portable(fused, name, way, dtype)
 
 
 @settings(max_examples=40, deadline=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import backend_or_skip
-from cupy_cells import FUSED, cell
+from fast_cells import FUSED, cell
 from helpers import B, H, I, T, forward, named, portable, problem, relative_error, tolerance
 from host_device import COMPILER, Host
 from rnnbp_cupy.devices import Cuda

@@ -11,12 +11,12 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from cases import MASK, RESETS, WAYS
+from fast_cells import check_against_portable
 from helpers import B, H, I, T, agree, forward, named, portable, problem, relative_error, tolerance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba_scans import FUSED, PORTABLE, cell, fused, raw, results, scanning
 
-WINDOWS = [(0, 0, T), (1, 2, 4), (0, 3, T), (2, 2, 3), (T - 1, T - 1, T)]
 ODD = ["lstm:peepholes=true", "gru", "rnn", *(name for name in FUSED if name == "the plugin's")]
 
 
@@ -25,11 +25,7 @@ ODD = ["lstm:peepholes=true", "gru", "rnn", *(name for name in FUSED if name == 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", FUSED)
 def test_it_equals_the_portable_scan(name, way, dtype):
-    q, options = problem(cell(name), dtype=dtype), WAYS[way]
-    windows = [None] if options.get("reverse") else [None, *WINDOWS]
-    found = results(q, fused, windows, **options)
-    assert {a.dtype.name for a in found.values()} == {dtype}
-    agree(found, results(q, portable, windows, **options), dtype)
+    check_against_portable(fused, name, way, dtype)
 
 
 @settings(max_examples=80, deadline=None)
