@@ -15,7 +15,11 @@ NAMES = ("numpy", "strict", "torch", "jax", "cupy")
 REQUIRED = frozenset(filter(None, map(str.strip, os.environ.get("RNNBP_TEST_BACKENDS", "").split(","))))
 
 
-def pytest_configure():
+def pytest_configure(config: pytest.Config):
+    if cache := getattr(config, "cache", None):  # JAX compiles every operation for every shape: once for all workers
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     if strangers := REQUIRED - set(NAMES):
         raise pytest.UsageError(f"RNNBP_TEST_BACKENDS may name {', '.join(NAMES)}; got {', '.join(sorted(strangers))}")
 
