@@ -230,4 +230,4 @@ def test_a_backend_that_must_be_there_fails_the_tests(monkeypatch):
 def test_strangers_in_the_environment_variable_stop_the_tests(monkeypatch):
     monkeypatch.setattr(conftest, "REQUIRED", frozenset({"numpy", "tourch"}))
     with pytest.raises(pytest.UsageError, match="may name numpy, strict, torch, jax, cupy; got tourch"):
-        conftest.pytest_configure()
+        conftest.pytest_configure(None)
