@@ -73,8 +73,7 @@ def test_the_slopes_are_drawn():
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome: apt install chromium")
 def test_a_browser_shows_it(failing, tmp_path):
     """The browser's own idea of the document, and a picture of it that is not blank."""
-    from matplotlib.image import imread
-
+    imread = pytest.importorskip("matplotlib.image").imread
     source, picture = tmp_path / "report.html", tmp_path / "report.png"
     source.write_text(failing, encoding="utf-8")
     call = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
