@@ -15,6 +15,8 @@ from rnnbp.numerics import HostArray
 
 def unbroadcast(error: HostArray, shape: tuple[int, ...]) -> HostArray:
     """The error of an array that was spread to a larger shape: summed over what was copied."""
+    if error.shape == shape:
+        return error
     error = np.sum(error, axis=tuple(range(error.ndim - len(shape))))
     spread = tuple(axis for axis, n in enumerate(shape) if n == 1 and error.shape[axis] != 1)
     return np.sum(error, axis=spread, keepdims=True) if spread else np.asarray(error)
