@@ -60,7 +60,7 @@ def test_a_closure_may_call_a_gate_as_a_state_is_called():
     agree(results(q, fused), results(q, portable))
 
 
-@pytest.mark.parametrize("name", ["lambda", "a b", "forward", "product_of", "h_row", "h_next", "h_all", "dh", "x_sum"])
+@pytest.mark.parametrize("name", "lambda|a b|forward|product_of|input_of|h_row|h_next|h_all|dh|x_sum".split("|"))
 def test_a_name_that_the_generated_code_needs_takes_the_portable_path(name):
     q = problem(Called(I, H, name=name))
     assert raw(q.cell, q.params, q.xs, q.s0) is NotImplemented

@@ -15,7 +15,7 @@ from rnnbp_numpy.loops import loops
 
 Loads = dict[str, tuple[Node, str]]  # the name of an operand -> its node, and where it lies
 _SUFFIXES = ("_row", "_next", "_sum", "_all", "_fresh", "_given", "_error", "_kept", "_new", "_stored")
-_LOOPS = {"forward", "backward", "product_of"}
+_LOOPS = {"forward", "backward", "input_of", "product_of"}
 _FUNCTIONS = "exp expm1 log log1p sqrt tanh"
 NUMBA = Language(
     constant=lambda value: str(value) if isinstance(value, bool) else f"F({value!r})",
