@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fast_cells import OFF, cell
 from host_device import CUDA as HOST
-from host_device import Host, library, needs_a_compiler
+from host_device import Host, OnHost, library, needs_a_compiler
 from rnnbp_cupy.dialect import prelude
 from rnnbp_cupy.scanning import scan
 
@@ -66,12 +66,6 @@ extern "C" void back(int n, const storage* y, float* x) {{ for (int k = 0; k < n
 def test_the_public_door_takes_halves(dtype):
     """`rnnbp.scan` on the kernels gives what float64 gives without them, to the spacing of the narrow type."""
     kind, made, rng = number_type(dtype), cell("lstm", 3, 4), np.random.default_rng(0)
-
-    class OnHost(type(rnnbp.backend("numpy"))):
-        path = "cuda"
-
-        def scan(self, *args, **options):
-            return scan(Host(), *args, **options)
 
     def found(kind, **how):
         p = {name: w.astype(kind) for name, w in weights.items()}

@@ -13,7 +13,7 @@ import pytest
 from cases import MASK, RESETS, WAYS, wanted
 from fast_cells import FUSED, OFF, PORTABLE, cell, check_against_portable, declined, results
 from helpers import B, H, I, T, agree, forward, frozen, gradients, named, portable, problem, relative_error, tolerance
-from host_device import Host, needs_a_compiler
+from host_device import Host, OnHost, needs_a_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rnnbp_cupy.scanning import scan
@@ -77,13 +77,6 @@ def test_without_cotangents_and_with_some(name):
 @pytest.mark.parametrize("name", FUSED)
 def test_the_portable_door_finds_complex_steps(name):
     """`rnnbp.scan` with a backend whose fast scan this is, against derivatives that know nothing of it."""
-
-    class OnHost(type(rnnbp.backend("numpy"))):
-        path = "cuda"
-
-        def scan(self, *args, **options):
-            return scan(Host(), *args, **options)
-
     if name == "the plugin's":
         pytest.skip("its complex steps are those of the plugin's own tests")
     q = problem(cell(name))

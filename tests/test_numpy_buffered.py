@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import EVERY, WAYS, case, make, wanted
+from fast_cells import OFF, PORTABLE
 from helpers import T, agree, named, portable, problem
 from rnnbp_numpy import NumpyBackend, sequences
 from rnnbp_numpy.buffered import scan as buffered
@@ -12,7 +13,7 @@ from rnnbp_numpy.programs import _logistic, program
 
 import rnnbp
 from rnnbp.fastpath import layout
-from rnnbp.lowering import Untraceable, reach
+from rnnbp.lowering import reach
 from rnnbp.lowering.nodes import Graph
 
 
@@ -30,23 +31,14 @@ class Buffered(NumpyBackend):
 BACKEND = Buffered()
 
 
-def _taken(name):
-    try:
-        layout(make(name))
-    except Untraceable:
-        return False
-    return True
-
-
-TAKEN = [name for name in EVERY if _taken(name)]
+TAKEN = [name for name in EVERY if name not in PORTABLE]
 
 
 def _both(q, window=None, **options):
     """What both paths give: y, the last states, gradients."""
     found = []
     for way in (BACKEND.scan, portable):
-        rest = {"mask": None, "resets": None, "reverse": False, "record": False, "keep": True}
-        ys, s_T, backward = way(q.cell, q.params, q.xs, q.s0, **rest | options, data=q.data or None)
+        ys, s_T, backward = way(q.cell, q.params, q.xs, q.s0, **OFF | options | {"data": q.data or None})
         grads = named(*backward(q.dys, q.ds_T, window), q.cell)
         found.append(({"ys": ys, **{f"s{k}": z for k, z in enumerate(s_T)}}, grads))
     return found
@@ -104,10 +96,9 @@ def test_a_backward_gives_the_same_again_and_takes_copies(name):
 
 def test_what_is_declined():
     q = case("lstm")
-    rest = {"mask": None, "resets": None, "data": None, "reverse": False, "record": False, "keep": True}
 
     def declined(q, **options):
-        return buffered(q.cell, q.params, q.xs, q.s0, **rest | options) is NotImplemented
+        return buffered(q.cell, q.params, q.xs, q.s0, **OFF | options) is NotImplemented
 
     assert declined(q, record=True) and not declined(q)
     assert declined(q._replace(xs=q.xs + 0j)) and declined(q._replace(xs=q.xs.astype("float32")))

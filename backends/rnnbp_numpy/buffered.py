@@ -12,73 +12,41 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from rnnbp.cellbase import Params, PointwiseCell, State
-from rnnbp.fastpath import Layout, layout
-from rnnbp.lowering import Untraceable
-from rnnbp.numerics import HostArray, freeze
-from rnnbp_numpy.doors import backward_of, plain
+from rnnbp.fastpath import layout
+from rnnbp.numerics import HostArray
+from rnnbp_numpy.doors import scan_by
 from rnnbp_numpy.folding import run
 from rnnbp_numpy.programs import Program
 from rnnbp_numpy.sequences import Sequence, pieces_of, programs
 from rnnbp_numpy.spare import room
 
 
-def scan(
-    cell: Any,
-    params: Params,
-    xs: HostArray,
-    s0: State,
-    *,
-    mask: HostArray | None,
-    resets: HostArray | None,
-    data: Params | None,
-    reverse: bool,
-    record: bool,
-    keep: bool,
-) -> Any:
+def scan(*arguments: Any, **options: Any) -> Any:
     """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable loop is to run."""
-    given = data or {}
-    if record or xs.dtype not in (np.float32, np.float64) or not plain(cell, params, xs, s0, given):
-        return NotImplemented
-    try:
-        plan, (forward, _) = layout(cell), programs(cell)
-    except Untraceable:
-        return NotImplemented
-    order = slice(None, None, -1 if reverse else 1)
-    mask, resets = (None if f is None else f[order][:, :, None] for f in (mask, resets))
-    xs = np.ascontiguousarray(xs[order])
-    if mask is not None:  # what pads a sequence may be anything: a NaN there, times an error of zero, would be NaN
-        xs = np.where(mask, xs, np.zeros((), xs.dtype))
-    q = _buffers(cell, plan, params, xs, mask, resets, tuple(given[n][order] for n in cell.data), len(s0), keep)
-    for z, first in zip(q.states, s0, strict=True):
-        z[0] = first
-    ys = _forward(q, forward)
-    last = tuple(freeze(np.array(z[len(xs) % len(z)])) for z in q.states)
-    return (
-        freeze(np.ascontiguousarray(ys[order])),
-        last,
-        backward_of(lambda *given: run(q, *given), cell, q.xs, q.states[0][0], reverse) if keep else None,
-    )
+    return scan_by(lambda cell, _: programs(cell)[0], _forward, run, *arguments, **options)
 
 
 def _buffers(
     cell: PointwiseCell,
-    plan: Layout,
     params: Params,
     xs: HostArray,
+    s0: State,
     mask: HostArray | None,
     resets: HostArray | None,
     data: tuple[HostArray, ...],
-    count: int,
     keep: bool,
 ) -> Sequence:
-    """Room for what a forward leaves."""
-    (steps, batch, _), n, dtype = xs.shape, cell.hidden_size, xs.dtype
+    """Room for what a forward leaves, with the first states in it."""
+    (steps, batch, _), n, dtype, plan = xs.shape, cell.hidden_size, xs.dtype, layout(cell)
+    mask, resets = (None if f is None else f[:, :, None] for f in (mask, resets))
 
     def over(*shape: int) -> HostArray:
         """Room for units over the batch."""
         return room((*shape, batch, n), dtype)
 
-    states = tuple(over(2 if k and not keep else steps + 1) for k in range(count))
+    states = tuple(over(2 if k and not keep else steps + 1) for k in range(len(s0)))
+    for z, first in zip(states, s0, strict=True):
+        z[0] = first
     entered = states if resets is None else tuple(over(steps if keep else 1) for _ in states)
     width = len(cell.recurrent) * n
     alone = cell.recurrent == tuple(cell.states)[:1]
@@ -88,9 +56,10 @@ def _buffers(
     return Sequence(cell, plan, params, xs, mask, resets, data, fresh, states, entered, context, kept)
 
 
-def _forward(q: Sequence, code: Program) -> HostArray:
-    """Every step: what it leaves lies in q; gives ys."""
-    (steps, batch, n_in), n, dtype, cell = q.xs.shape, q.cell.hidden_size, q.xs.dtype, q.cell
+def _forward(code: Program, cell: PointwiseCell, *arguments: Any) -> tuple[Sequence, HostArray]:
+    """Every step: what it leaves, and ys. The arguments are those of `_buffers`."""
+    q = _buffers(cell, *arguments)
+    (steps, batch, n_in), n, dtype = q.xs.shape, cell.hidden_size, q.xs.dtype
     pieces = pieces_of(0, steps, batch, n)
     longest = max(hi - lo for lo, hi in pieces)
     ax = room((longest, batch, len(cell.gates) * n), dtype)
@@ -114,7 +83,7 @@ def _forward(q: Sequence, code: Program) -> HostArray:
                     np.copyto(ys[t], new[0], where=q.mask[t])
                     for z, before in zip(new, entered, strict=True):
                         np.copyto(z, before, where=~q.mask[t])
-    return ys
+    return q, ys
 
 
 def _enter(q: Sequence, t: int) -> list[HostArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from keyword import iskeyword
 from textwrap import fill, indent
 
@@ -132,11 +133,11 @@ def _stages(plan: Layout, loads: Loads, roots: dict[str, Node]) -> list[tuple[Lo
     stored: Loads = {}
     names = {node: name for name, node in plan.trace.internals.items()}
     inputs = {node for node, _ in loads.values()}
-    for level in sorted({plan.stage(node) for node in roots.values()}):
-        now = {place: node for place, node in roots.items() if plan.stage(node) == level}
+    for level in sorted({_stage(node) for node in roots.values()}):
+        now = {place: node for place, node in roots.items() if _stage(node) == level}
         given = loads | stored
         needed = reach(now.values(), stop={node for node, _ in stored.values()})
-        if any(node.op in FUNCTIONS and plan.stage(node) < level for node in needed):
+        if any(node.op in FUNCTIONS and _stage(node) < level for node in needed):
             return [(loads, roots)]
         stages.append((given, now))
         for place, node in now.items():
@@ -144,6 +145,17 @@ def _stages(plan: Layout, loads: Loads, roots: dict[str, Node]) -> list[tuple[Lo
                 name = names.get(node, f"stored{len(stored)}")
                 stored[name + "_stored" * (name in loads or name in NUMBA.reserved)] = (node, place)
     return stages
+
+
+@lru_cache(maxsize=4096)
+def _functions(node: Node) -> int:
+    """How many functions lie on the longest way from the operands to a value, itself included."""
+    return max(map(_functions, node.args), default=0) + (node.op in FUNCTIONS)
+
+
+def _stage(node: Node) -> int:
+    """When a value is known: after how many functions, one upon another."""
+    return max(1, _functions(node))
 
 
 def _row(

@@ -16,11 +16,10 @@ import numpy as np
 
 from rnnbp.cellbase import Params, PointwiseCell, State
 from rnnbp.fastpath import Layout, in_order, layout
-from rnnbp.lowering import Untraceable
-from rnnbp.numerics import HostArray, freeze
+from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
 from rnnbp_numpy.caching import kernel
-from rnnbp_numpy.doors import backward_of, plain
+from rnnbp_numpy.doors import scan_by
 from rnnbp_numpy.products import packed
 from rnnbp_numpy.spare import room
 from rnnbp_numpy.threads import blas_alone, on_each, shards, worth
@@ -65,47 +64,14 @@ class Forward:
         return (*pairs, *units, *self.data)
 
 
-def scan(
-    cell: Any,
-    params: Params,
-    xs: HostArray,
-    s0: State,
-    *,
-    mask: HostArray | None,
-    resets: HostArray | None,
-    data: Params | None,
-    reverse: bool,
-    record: bool,
-    keep: bool,
-) -> Any:
-    """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable path is to run."""
-    given = data or {}
-    if record or xs.dtype not in (np.float32, np.float64) or not plain(cell, params, xs, s0, given):
-        return NotImplemented
-    try:
-        plan, code = layout(cell), kernel(cell, xs.dtype.name)
-    except Untraceable:
-        return NotImplemented
-    order = slice(None, None, -1 if reverse else 1)
-    mask, resets = (None if f is None else np.ascontiguousarray(f[order]) for f in (mask, resets))
-    xs = np.ascontiguousarray(xs[order])
-    if mask is not None:  # what pads a sequence may be anything: a NaN there, times an error of zero, would be NaN
-        xs = np.where(mask[:, :, None], xs, np.zeros((), xs.dtype))
-    data_rows = tuple(np.ascontiguousarray(given[name][order]) for name in cell.data)
-    q, ys = _forward(cell, plan, code, params, xs, s0, mask, resets, data_rows, keep)
-    last = tuple(freeze(np.array(z[xs.shape[0] % z.shape[0]])) for z in q.states)
-    ys = np.ascontiguousarray(ys[order])
-    return (
-        freeze(ys),
-        last,
-        backward_of(lambda *given: _run(q, *given), cell, q.xs, q.states[0][0], reverse) if keep else None,
-    )
+def scan(*arguments: Any, **options: Any) -> Any:
+    """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable loop is to run."""
+    return scan_by(kernel, _forward, _run, *arguments, **options)
 
 
 def _forward(
-    cell: PointwiseCell,
-    plan: Layout,
     code: ModuleType,
+    cell: PointwiseCell,
     params: Params,
     xs: HostArray,
     s0: State,
@@ -115,7 +81,7 @@ def _forward(
     keep: bool,
 ) -> tuple[Forward, HostArray]:
     """Run it: what it leaves, and ys."""
-    (steps, batch, n_in), n, dtype = xs.shape, cell.hidden_size, xs.dtype
+    (steps, batch, n_in), n, dtype, plan = xs.shape, cell.hidden_size, xs.dtype, layout(cell)
     kept = room((steps if keep else 1, batch, len(plan.kept) * n), dtype)
     masked = mask is not None
     output, others = steps + 1 if keep or not masked else 2, steps + 1 if keep else 2

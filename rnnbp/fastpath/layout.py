@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from rnnbp.cellbase import Cell, PointwiseCell
-from rnnbp.lowering import FUNCTIONS, Node, Trace, Untraceable, reach, saved, trace
+from rnnbp.lowering import Node, Trace, Untraceable, reach, saved, trace
 from rnnbp.numerics import Array, Namespace, chunks
 
 # what the scan does in place of the cell: a cell that brings its own is left to the portable path
@@ -62,10 +62,6 @@ class Layout:
         """How many kept values have no place in a buffer of x W, where they write over it."""
         return max(0, len(self.kept) - len(self.gates))
 
-    def stage(self, node: Node) -> int:
-        """When a value is known: after how many functions, one upon another."""
-        return max(1, _functions(node))
-
     @cached_property
     def used(self) -> frozenset[Node]:
         """All nodes that the new states or what is kept is made of."""
@@ -95,12 +91,6 @@ def layout(cell: Cell) -> Layout:
     if shapes != affine or (made.split and not made.recurrent):
         raise Untraceable(f"its parameters {shapes} are not those of a step that is affine, then pointwise")
     return Layout(made, found, saved(found))
-
-
-@lru_cache(maxsize=4096)
-def _functions(node: Node) -> int:
-    """How many functions lie on the longest way from the operands to a value, itself included."""
-    return max(map(_functions, node.args), default=0) + (node.op in FUNCTIONS)
 
 
 def in_order(xp: Namespace, w: Array, order: Sequence[str], wanted: Sequence[str]) -> Array:
