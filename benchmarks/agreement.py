@@ -19,11 +19,12 @@ from typing import Any
 import rnnbp
 from rnnbp.benching.machine import machine
 from rnnbp.benching.results import write
-from rnnbp.cellbase import Data, Params, PointwiseBackward, State
+from rnnbp.cellbase import Data, Params, State
 from rnnbp.cells.lstm import LSTM
 from rnnbp.checking import all_specs
 from rnnbp.checking.methods.agreement import BACKWARD, COLUMNS, REFERENCE, agreement, limit_of
 from rnnbp.numerics import Array, Namespace
+from rnnbp.pointwise import PointwiseBackward
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"input_size": 4, "hidden_size": 6}

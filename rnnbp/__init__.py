@@ -14,8 +14,6 @@ from rnnbp.cellbase import Cotangents as Cotangents
 from rnnbp.cellbase import Data as Data
 from rnnbp.cellbase import Param as Param
 from rnnbp.cellbase import Params as Params
-from rnnbp.cellbase import PointwiseBackward as PointwiseBackward
-from rnnbp.cellbase import PointwiseCell as PointwiseCell
 from rnnbp.cellbase import State as State
 from rnnbp.cellbase import StepBackward as StepBackward
 from rnnbp.checking.gradchecks import gradcheck as gradcheck
@@ -30,6 +28,8 @@ from rnnbp.numerics import Array as Array
 from rnnbp.numerics import Namespace as Namespace
 from rnnbp.numerics import detach as detach
 from rnnbp.numerics import sigmoid as sigmoid
+from rnnbp.pointwise import PointwiseBackward as PointwiseBackward
+from rnnbp.pointwise import PointwiseCell as PointwiseCell
 from rnnbp.registry import cell as cell
 from rnnbp.scanning import run as run
 from rnnbp.scanning import scan as scan

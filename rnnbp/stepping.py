@@ -10,8 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from rnnbp.cellbase import Cell, Params, PointwiseCell, State, rowwise, sum_rows
+from rnnbp.cellbase import Cell, Params, State
 from rnnbp.numerics import Array, Namespace, fold, matmul, packed, unfold
+from rnnbp.pointwise import PointwiseCell, rowwise, sum_rows
 from rnnbp.recording import Record, internals
 
 Kept: TypeAlias = Any  # what one step back leaves for `collect`

@@ -9,8 +9,8 @@ from helpers import B, H, I, Problem, T, numeric, problem
 from toy_cells import TOYS
 
 import rnnbp
-from rnnbp.registry import CELLS
 
+CORE = ["elman", "gru", "lstm", "rnn"]  # each other cell is covered by the conformance suite (test_conformance)
 VARIANTS = [
     "lstm:peepholes=true",
     "lstm:bias=false",
@@ -23,7 +23,7 @@ VARIANTS = [
     "elman:activation=identity",
     "elman:bias=false",
 ]
-NAMES = sorted([*CELLS, *VARIANTS])
+NAMES = sorted([*CORE, *VARIANTS])
 EVERY = [*NAMES, *TOYS]
 
 

@@ -13,7 +13,7 @@ from toy_pointwise import Cut, FullRecurrence, Independent, Leaky, Products, Zon
 
 import rnnbp
 from rnnbp import UserError
-from rnnbp.cellbase import sum_rows
+from rnnbp.pointwise import sum_rows
 
 NUMPY = rnnbp.backend("numpy")
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rnnbp.cellbase import Params, PointwiseCell, State
+from rnnbp.cellbase import Params, State
 from rnnbp.fastpath import copied
 from rnnbp.lowering import Untraceable
 from rnnbp.numerics import Array, Namespace
+from rnnbp.pointwise import PointwiseCell
 from rnnbp_cupy.devices import Device
 from rnnbp_cupy.dialect import REAL
 from rnnbp_cupy.generating import Kernels, kernels

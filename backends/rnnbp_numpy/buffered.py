@@ -11,9 +11,10 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnbp.cellbase import Params, PointwiseCell, State
+from rnnbp.cellbase import Params, State
 from rnnbp.fastpath import layout
 from rnnbp.numerics import HostArray
+from rnnbp.pointwise import PointwiseCell
 from rnnbp_numpy.doors import scan_by
 from rnnbp_numpy.folding import run
 from rnnbp_numpy.programs import Program

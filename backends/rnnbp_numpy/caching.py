@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from llvmlite import binding
 
-from rnnbp.cellbase import PointwiseCell
+from rnnbp.pointwise import PointwiseCell
 from rnnbp_numpy.generating import source
 
 _LOCK = Lock()

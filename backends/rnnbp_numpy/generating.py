@@ -9,9 +9,9 @@ from textwrap import fill, indent
 
 import numpy as np
 
-from rnnbp.cellbase import PointwiseCell
 from rnnbp.fastpath import Layout, layout
 from rnnbp.lowering import FORMS, FUNCTIONS, Language, Node, Untraceable, reach, statements
+from rnnbp.pointwise import PointwiseCell
 from rnnbp_numpy.loops import loops
 
 Loads = dict[str, tuple[Node, str]]  # the name of an operand -> its node, and where it lies

@@ -14,9 +14,10 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnbp.cellbase import Params, PointwiseCell, State
+from rnnbp.cellbase import Params, State
 from rnnbp.fastpath import Layout, in_order, layout
 from rnnbp.numerics import HostArray
+from rnnbp.pointwise import PointwiseCell
 from rnnbp.truncation import Window
 from rnnbp_numpy.caching import kernel
 from rnnbp_numpy.doors import scan_by

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rnnbp.cellbase import Cell, Params, PointwiseCell, State
+from rnnbp.cellbase import Cell, Params, State
 from rnnbp.fastpath import Layout, layout
 from rnnbp.numerics import HostArray
+from rnnbp.pointwise import PointwiseCell
 from rnnbp_numpy.programs import Program, program
 
 ROWS = 512  # of a piece: enough for BLAS, few enough for the cache

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rnnbp.cellbase import Cotangents, Data, Params, PointwiseBackward, PointwiseCell, State
+from rnnbp.cellbase import Cotangents, Data, Params, State
 from rnnbp.errors import unknown
 from rnnbp.numerics import Array, Namespace, relu, sigmoid
+from rnnbp.pointwise import PointwiseBackward, PointwiseCell
 
 Function = Callable[[Namespace, Array], Array]
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbp.cellbase import (
-    Cell,
-    Cotangents,
-    Data,
-    Param,
-    Params,
-    PointwiseBackward,
-    PointwiseCell,
-    State,
-    StepBackward,
-)
+from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, State, StepBackward
 from rnnbp.errors import unknown
 from rnnbp.initializers import constant, glorot_uniform
 from rnnbp.numerics import Array, Namespace, chunks, matmul, sigmoid
+from rnnbp.pointwise import PointwiseBackward, PointwiseCell
 
 
 @dataclass(frozen=True)

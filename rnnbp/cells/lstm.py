@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnbp.cellbase import Cotangents, Data, Param, Params, PointwiseBackward, PointwiseCell, State
+from rnnbp.cellbase import Cotangents, Data, Param, Params, State
 from rnnbp.initializers import normal
 from rnnbp.numerics import Array, Namespace, sigmoid
+from rnnbp.pointwise import PointwiseBackward, PointwiseCell
 
 
 @dataclass(frozen=True)

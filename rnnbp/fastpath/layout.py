@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from rnnbp.cellbase import Cell, PointwiseCell
+from rnnbp.cellbase import Cell
 from rnnbp.lowering import Node, Trace, Untraceable, reach, saved, trace
 from rnnbp.numerics import Array, Namespace, chunks
+from rnnbp.pointwise import PointwiseCell
 
 # what the scan does in place of the cell: a cell that brings its own is left to the portable path
 _AFFINE = ("scan", "step", "project", "context", "preactivations", "join", "feedback", "carry")

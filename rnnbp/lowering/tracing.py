@@ -12,10 +12,11 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnbp.cellbase import Cell, PointwiseCell
+from rnnbp.cellbase import Cell
 from rnnbp.lowering.evaluating import evaluate
 from rnnbp.lowering.nodes import Graph, Node, Untraceable
 from rnnbp.numerics import Array, HostArray, Namespace
+from rnnbp.pointwise import PointwiseCell
 from rnnbp.recording import closure
 
 Named = Mapping[str, Node]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, PointwiseBackward, PointwiseCell, State
+from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, State
 from rnnbp.checking.methods.autodiff import traced
 from rnnbp.checking.methods.numeric import Asked, Whole
 from rnnbp.checking.metric import compare
@@ -23,6 +23,7 @@ from rnnbp.checking.subjects.subject import Subject
 from rnnbp.errors import UserError
 from rnnbp.lowering import Node, Untraceable, derivative, evaluate, random_inputs, trace
 from rnnbp.numerics import Array, HostArray, Namespace
+from rnnbp.pointwise import PointwiseBackward, PointwiseCell
 
 AFFINE = ("project", "context", "preactivations", "join", "feedback", "carry")  # of a cell, as PointwiseCell has them
 ROWS = 16  # of random numbers, at which two backwards are compared
