@@ -40,3 +40,22 @@ def constant(*values: float) -> Initializer:
         return np.broadcast_to(block, shape).copy()
 
     return init
+
+
+def uniform(low: float, high: float) -> Initializer:
+    """U(low, high)."""
+
+    def init(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
+        return rng.uniform(low, high, shape)
+
+    return init
+
+
+def identity(scale: float = 1.0, blocks: int = 1) -> Initializer:
+    """`scale` times the identity matrix, once for each block of columns (Le, Jaitly & Hinton 2015, section 3)."""
+
+    def init(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
+        del rng
+        return scale * np.tile(np.eye(shape[0], shape[1] // blocks), blocks)
+
+    return init
