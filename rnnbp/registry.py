@@ -152,6 +152,13 @@ CELLS = Registry(
     rnn="rnnbp.cells.elman:rnn",
     lstm="rnnbp.cells.lstm:LSTM",
     gru="rnnbp.cells.gru:gru",
+    indrnn="rnnbp.cells.indrnn:IndRNN",
+    irnn="rnnbp.cells.irnn:IRNN",
+    ugrnn="rnnbp.cells.ugrnn:UGRNN",
+    rhn="rnnbp.cells.rhn:RHN",
+    fastgrnn="rnnbp.cells.fastgrnn:FastGRNN",
+    lstm_layernorm="rnnbp.cells.lstm_layernorm:LayerNormLSTM",
+    lstm_projected="rnnbp.cells.lstm_projected:ProjectedLSTM",
 )
 LOSSES = Registry("loss", mse="rnnbp.losses:MeanSquaredError", cross_entropy="rnnbp.losses:CrossEntropy")
 OPTIMIZERS = Registry("optimizer", sgd="rnnbp.optim:SGD", rmsprop="rnnbp.optim:RMSProp", adamw="rnnbp.optim:AdamW")

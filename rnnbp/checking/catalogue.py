@@ -19,6 +19,9 @@ VARIANTS = {
     "elman": ("elman", "elman:activation=sigmoid", "elman:activation=relu", "elman:activation=identity"),
     "lstm": ("lstm", "lstm:peepholes=true"),
     "gru": ("gru", "gru:reset=before"),
+    "indrnn": ("indrnn", "indrnn:activation=tanh"),
+    "rhn": ("rhn", "rhn:depth=3,coupled=false"),
+    "lstm-projected": ("lstm-projected", "lstm-projected:peepholes=true"),
 }
 DEFAULTS: dict[str, Any] = {"backend": None, "dtype": "float64", "method": "complex-step", "truncation": "full"}
 
