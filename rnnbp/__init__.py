@@ -19,6 +19,7 @@ from rnnbp.cellbase import StepBackward as StepBackward
 from rnnbp.checking.gradchecks import gradcheck as gradcheck
 from rnnbp.checking.products import hvp as hvp
 from rnnbp.checking.report import Report as Report
+from rnnbp.drawing import drawn as drawn
 from rnnbp.errors import UserError as UserError
 from rnnbp.layers import GRU as GRU
 from rnnbp.layers import LSTM as LSTM

@@ -18,6 +18,7 @@ Params: TypeAlias = Mapping[str, Array]  # name -> (..., *shape)
 State: TypeAlias = tuple[Array, ...]  # one array (..., B, *shape) per state; the first is the output
 Data: TypeAlias = Mapping[str, Array]  # name -> (..., B, *shape): what a step gets besides x
 Cotangents: TypeAlias = tuple[Any, ...]  # one array per state; None stands for zero
+StartBackward: TypeAlias = Callable[[State], dict[str, Array]]  # ds -> dp
 StepBackward: TypeAlias = Callable[[State], tuple[dict[str, Any], Any, Cotangents]]  # ds' -> dp, dx, ds
 
 
@@ -79,6 +80,16 @@ class Cell(ABC):
         """Parameters that hold blocks side by side on their last axis, with the names of the blocks: the gates."""
         return {}
 
+    @property
+    def memory_gates(self) -> Mapping[str, int]:
+        """Gates that keep what a cell remembers when open (+1), or let it go (−1): chrono initialisation asks."""
+        return {}
+
+    @property
+    def starting(self) -> dict[str, Param]:
+        """Those of `params` that only `start` reads."""
+        return {}
+
     def init(self, rng: np.random.Generator) -> dict[str, HostArray]:
         """Freshly drawn parameters, as host arrays in float64."""
         return {name: spec.init(rng, spec.shape) for name, spec in self.params.items()}
@@ -86,6 +97,13 @@ class Cell(ABC):
     def initial_state(self, xp: Namespace, batch: int, like: Array) -> State:
         """The state before the first step: zeros, with the dtype and on the device of `like`."""
         return tuple(zeros(xp, (batch, *shape), like) for shape in self.states.values())
+
+    def start(self, xp: Namespace, p: Params, batch: int, like: Array) -> tuple[State, StartBackward]:
+        """What a scan starts from where it is given no state, and starts anew from at a reset, and backward(ds) -> dp:
+        `initial_state`, unless it is learned.
+        """
+        del p
+        return self.initial_state(xp, batch, like), lambda ds: {}  # noqa: ARG005
 
     def random_state(self, rng: np.random.Generator, batch: int) -> tuple[HostArray, ...]:
         """A random *valid* state for checks: a normaliser that must be positive is positive."""

@@ -77,8 +77,8 @@ def torch_uniform(blocks: int = 1) -> Initializer:
 def orthogonal(gain: float = 1.0, blocks: int = 1) -> Initializer:
     """Blocks of columns, each an orthogonal matrix times `gain` (Saxe, McClelland & Ganguli 2014, arXiv 1312.6120).
 
-    Haar-uniform: Q of a normal matrix's QR, its columns turned so that R's diagonal is positive (Mezzadri 2007). A block
-    that is not square has orthonormal columns, or rows where it is wider than high.
+    Haar-uniform: Q of a normal matrix's QR, its columns turned so that R's diagonal is positive (Mezzadri 2007).
+    A block that is not square has orthonormal columns, or rows where it is wider than high.
     """
 
     def init(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
@@ -95,7 +95,7 @@ def orthogonal(gain: float = 1.0, blocks: int = 1) -> Initializer:
 
 
 def chrono(t_max: float) -> Initializer:
-    """log U(1, T_max − 1): the bias of a gate that keeps a memory for 1/(1 − σ(b)) steps, from 2 to T_max
+    """The bias log U(1, T_max − 1) of a gate that keeps a memory: for 1/(1 − σ(b)) steps, from 2 to T_max
     (Tallec & Ollivier 2018, arXiv 1804.11188).
     """
     if not t_max > 2:

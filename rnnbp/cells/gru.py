@@ -27,6 +27,7 @@ class GRU(PointwiseCell):
 
     gates = ("r", "z", "n")
     split = ("n",)
+    memory_gates = {"z": 1}
 
     @property
     def elementwise(self) -> dict[str, Param]:
@@ -68,6 +69,8 @@ class ResetBeforeGRU(Cell):
     """
 
     bias: bool = True
+
+    memory_gates = {"z": 1}
 
     @property
     def params(self) -> dict[str, Param]:
