@@ -30,6 +30,11 @@ class Interruptions:
         """Nothing flows back over a reset."""
         return ds if self.resets is None else self._choose(self.resets[t, :], self._zero(ds), ds)
 
+    def stopped(self, t: int, ds: State) -> State:
+        """The error that ends at a reset: that of the state which is started from."""
+        zero = self._zero(ds)
+        return zero if self.resets is None else self._choose(self.resets[t, :], ds, zero)
+
     def leave(self, t: int, entered: State, s1: State) -> tuple[Array, State]:
         """The output of step t and the state after it."""
         if self.mask is None:

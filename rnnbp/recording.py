@@ -62,11 +62,14 @@ def internals(step_backward: Callable[..., Any], batch: int) -> dict[str, Array]
 
 
 def closure(function: Callable[..., Any]) -> dict[str, Any]:
-    """What a function keeps, by name; None for what was never assigned, as may depend on an option."""
+    """What a function keeps, by name; None for what was never assigned, as may depend on an option. A `back` among it
+    is the backward of a cell within: what that keeps is here, too, unless the name is taken.
+    """
     code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
     if code is None or cells is None:
         return {}
-    return dict(zip(code.co_freevars, map(_content, cells), strict=True))
+    own = dict(zip(code.co_freevars, map(_content, cells), strict=True))
+    return {**closure(own["back"]), **own} if "back" in own else own
 
 
 def _content(cell: Any) -> Any:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
-from rnnbp.cellbase import Cell, Data, Param, Params, State, StepBackward
+from rnnbp.cellbase import Cell, Data, Param, Params, StartBackward, State, StepBackward
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray, Namespace
-from rnnbp.pointwise import PointwiseBackward, PointwiseCell
+from rnnbp.pointwise import PointwiseBackward, PointwiseCell, own_part
 
 V = TypeVar("V")
 Masks = dict[str, HostArray]  # name -> (T, B, *shape): a sequence's data, as host arrays
@@ -21,6 +21,10 @@ class Wrapper:
     """What `Around` and `AroundPointwise` take from the cell within."""
 
     cell: Cell
+
+    def _settle(self) -> None:
+        """Put options in order, and refuse those that do not fit the cell within."""
+        return None
 
     def _adopt(self, *names: str) -> None:
         """Fields that say the same as those of the cell within."""
@@ -51,6 +55,17 @@ class Wrapper:
     def blocks(self) -> dict[str, tuple[str, ...]]:
         return self.cell.blocks
 
+    @property
+    def memory_gates(self) -> Mapping[str, int]:
+        return self.cell.memory_gates
+
+    @property
+    def starting(self) -> dict[str, Param]:
+        return self.cell.starting
+
+    def start(self, xp: Namespace, p: Params, batch: int, like: Array) -> tuple[State, StartBackward]:
+        return self.cell.start(xp, p, batch, like)
+
     def initial_state(self, xp: Namespace, batch: int, like: Array) -> State:
         return self.cell.initial_state(xp, batch, like)
 
@@ -76,6 +91,7 @@ class Around(Wrapper, Cell):
 
     def __post_init__(self) -> None:
         self._adopt("input_size", "hidden_size")
+        self._settle()
         super().__post_init__()
 
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, StepBackward]:
@@ -96,7 +112,10 @@ class AroundPointwise(Wrapper, PointwiseCell):
     stopped: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not has_affine(self.cell):
+            raise UserError(f"{type(self).__name__} needs a cell whose step is affine, then pointwise; got {self.cell}")
         self._adopt("input_size", "hidden_size", "bias", "stopped")
+        self._settle()
         super().__post_init__()
 
     @property
@@ -120,6 +139,10 @@ class AroundPointwise(Wrapper, PointwiseCell):
         return self.cell.unfed
 
     @property
+    def dropped(self) -> dict[str, str]:
+        return self.cell.dropped
+
+    @property
     def elementwise(self) -> dict[str, Param]:
         return self.cell.elementwise
 
@@ -130,6 +153,16 @@ class AroundPointwise(Wrapper, PointwiseCell):
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
     ) -> tuple[State, PointwiseBackward]:
         return self.cell.pointwise(xp, a, s, p, e)
+
+
+def has_affine(cell: Any) -> bool:
+    """Whether a cell's step is the affine part of `PointwiseCell`, then its own pointwise part."""
+    return isinstance(cell, PointwiseCell) and own_part(cell) is None
+
+
+def wrapped(cell: Cell, pointwise: Callable[..., Cell], plain: Callable[..., Cell], *options: Any) -> Cell:
+    """The wrapper that suits the cell: the one inside `pointwise`, or the one around `step`."""
+    return (pointwise if has_affine(cell) else plain)(cell, *options)
 
 
 def drawn(cell: Cell, rng: np.random.Generator, time_steps: int, batch: int) -> Masks:
@@ -147,6 +180,17 @@ def together(what: str, within: Mapping[str, V], own: Mapping[str, V]) -> dict[s
     if twice := sorted(set(within) & set(own)):
         raise UserError(f"the cell within has {what} {twice[0]} already: wrap it for that once")
     return {**within, **own}
+
+
+def check_rate(rate: Any) -> None:
+    """A rate is the chance of being dropped, or kept: at least 0, below 1."""
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
+        raise UserError(f"a rate must be at least 0 and below 1; got {rate!r}")
+
+
+def inverted(rng: np.random.Generator, shape: tuple[int, ...], rate: float) -> HostArray:
+    """A dropout mask: 0 at `rate`, else 1 / (1 − rate), so that its mean is 1 (Srivastava et al. 2014, inverted)."""
+    return (rng.random(shape) >= rate) / (1 - rate)
 
 
 def chosen(cell: Cell, names: Any) -> tuple[str, ...]:

@@ -9,11 +9,7 @@ from functools import cached_property, lru_cache
 from rnnbp.cellbase import Cell
 from rnnbp.lowering import Node, Trace, Untraceable, reach, saved, trace
 from rnnbp.numerics import Array, Namespace, chunks
-from rnnbp.pointwise import PointwiseCell
-
-# what the scan does in place of the cell: a cell that brings its own is left to the portable path
-_AFFINE = ("scan", "step", "project", "context", "preactivations", "join", "feedback", "carry")
-
+from rnnbp.pointwise import PointwiseCell, own_part
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -74,9 +70,11 @@ def layout(cell: Cell) -> Layout:
     """The layout of a cell, or `Untraceable` with the reason why the portable path runs it."""
     found = trace(cell)
     made: PointwiseCell = found.cell
-    for name in _AFFINE:
-        if getattr(type(made), name) is not getattr(PointwiseCell, name):
-            raise Untraceable(f"it brings its own {name}, which the portable path calls")
+    own = own_part(made) if type(made).scan is Cell.scan else "scan"
+    if own is not None:  # the fast scan would do it in place of the cell
+        raise Untraceable(f"it brings its own {own}, which the portable path calls")
+    if made.dropped:
+        raise Untraceable(f"U multiplies {next(iter(made.dropped))} under a mask, which the portable path does")
     n, width = made.hidden_size, len(made.gates) * made.hidden_size
     for kind, shapes in (("state", made.states), ("data", made.data)):
         for name, shape in shapes.items():
@@ -88,7 +86,8 @@ def layout(cell: Cell) -> Layout:
     affine = {"W": (made.input_size, width)} | ({"b": (width,)} if made.bias else {})
     if made.recurrent:
         affine["U"] = (n * len(made.recurrent), width)
-    shapes = {name: spec.shape for name, spec in made.params.items() if name not in made.elementwise}
+    apart = {*made.elementwise, *made.starting}
+    shapes = {name: spec.shape for name, spec in made.params.items() if name not in apart}
     if shapes != affine or (made.split and not made.recurrent):
         raise Untraceable(f"its parameters {shapes} are not those of a step that is affine, then pointwise")
     return Layout(made, found, saved(found))

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
+from rnnbp.checking.subjects.problems import tensor_names
 from rnnbp.numerics import Array
 from rnnbp.scanning import run
 from rnnbp.testing.cases import B, Case, T, case, flags, mask, resets
@@ -118,13 +119,18 @@ def masked_values(cell: Cell, backend: Backend) -> str:
 
 
 def resets_start_anew(cell: Cell, backend: Backend) -> str:
-    """A reset of all sequences cuts the scan in two, the second from `initial_state`: no error crosses it."""
+    """A reset of all sequences cuts the scan in two, the second from `start`, which gets the error of its first state:
+    no error crosses it.
+    """
     q, at = case(cell, backend), 2
     found = q.results(resets=flags(backend, *((at, k) for k in range(B))))
     zeros = tuple(backend.xp.zeros_like(d) for d in q.ds_T)
     before = replace(q.steps(0, at), ds_T=zeros).results()
-    after = replace(q.steps(at, T), s0=cell.initial_state(backend.xp, B, q.xs)).results()
+    begun, start_back = cell.start(backend.xp, q.params, B, q.xs)
+    after = replace(q.steps(at, T), s0=begun).results()
     joined: dict[str, Array] = {f"d{name}": before[f"d{name}"] + after[f"d{name}"] for name in cell.params}
+    for name, d in start_back(tuple(after[f"d{s}"] for s in tensor_names(cell)[1])).items():
+        joined[f"d{name}"] = joined[f"d{name}"] + d
     for name in ("ys", q.dX):
         joined[name] = backend.xp.concat([before[name], after[name]], axis=-3)
     joined |= {name: after[name] for name in found if name.endswith("_T")}
