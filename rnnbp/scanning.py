@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 from rnnbp.backends import Backend, backend_for
 from rnnbp.cellbase import Cell, Params, State
 from rnnbp.numerics import Array, Namespace
+from rnnbp.truncation import Window
 from rnnbp.unrolling import ScanBackward, unroll
 from rnnbp.validation import check_scan
 
@@ -70,7 +73,11 @@ def _any_path(
         s0 = cell.initial_state(xp, xs.shape[-2], xs)
     chosen = backend_for(xs, backend)
     result: Any = chosen.scan(cell, params, xs, s0, **options) if chosen else NotImplemented
-    return reference(xp, cell, params, xs, s0, **options) if result is NotImplemented else result
+    if result is NotImplemented:
+        return reference(xp, cell, params, xs, s0, **options)
+    knows = chosen is None or chosen.decays
+    found: tuple[Array, State, ScanBackward] = result
+    return found if knows else decaying(found, partial(reference, xp, cell, params, xs, s0, **options))
 
 
 def reference(
@@ -81,4 +88,23 @@ def reference(
     if mask is not None:  # what pads a sequence may be anything: a NaN there, times an error of zero, would be NaN
         xs = xp.where(xp.reshape(mask, (*mask.shape, 1)), xs, xp.zeros_like(xs))
     result: Any = cell.scan(xp, params, xs, s0, **options)
-    return unroll(xp, cell, params, xs, s0, **options) if result is NotImplemented else result
+    loop = partial(unroll, xp, cell, params, xs, s0, **options)
+    return loop() if result is NotImplemented else decaying(result, loop)
+
+
+def decaying(result: Any, slow: Callable[[], Any]) -> tuple[Array, State, ScanBackward]:
+    """A faster scan's result, which need not know of a decay: a window with one goes back through the slow path."""
+    ys, s_T, back = result
+    if back is None:  # nothing was kept
+        return ys, s_T, back
+
+    @wraps(back)
+    def backward(dys: Array | None = None, ds_T: State | None = None, window: Window | None = None) -> Any:
+        if getattr(window, "decay", 1.0) == 1:
+            return back(dys, ds_T, window)
+        way_back = slow()[2]
+        found = way_back(dys, ds_T, window)
+        backward.__dict__.update(way_back.__dict__)  # the record of this backward, where there is one
+        return found
+
+    return ys, s_T, backward

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +41,10 @@ class Stack:
     def params(self) -> dict[str, Param]:
         """Every parameter by name."""
         return {prefix + name: spec for prefix, cell in self.cells for name, spec in cell.params.items()}
+
+    def of_cells(self, change: Callable[[Cell], Cell]) -> Stack:
+        """The same stack with each of its cells changed."""
+        return replace(self, layers=tuple(tuple(map(change, layer)) for layer in self.layers))
 
     @property
     def input_size(self) -> int:
@@ -107,7 +111,7 @@ class Stack:
                     below = dx if below is None else below + dx
                 dxs = below
                 if window is not None:
-                    window = Window(window.start, window.start, window.stop)
+                    window = Window(window.start, window.start, window.stop, window.decay)
             return {name: dparams[name] for name in self.params}, dxs, tuple(errors)
 
         return ys, last, backward

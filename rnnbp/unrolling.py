@@ -66,7 +66,7 @@ def unroll(
         dys: Array | None = None, ds_T: State | None = None, window: Window | None = None
     ) -> tuple[dict[str, Array], Array, State]:
         whole = Window(0, 0, time_steps)
-        start, lo, stop = check_window(whole if window is None else window, time_steps, reverse)
+        start, lo, stop = chosen = check_window(whole if window is None else window, time_steps, reverse)
         check_cotangents(cell, (time_steps, batch), dys, ds_T, s[0])
         zeros = tuple(xp.zeros_like(z) for z in s)
         of_last = zeros if ds_T is None else tuple(z if d is None else d for d, z in zip(ds_T, zeros, strict=True))
@@ -84,6 +84,8 @@ def unroll(
                     history.note_error(t, f"d{name}", d, n)
             through, around = between.leave_backward(t, ds)
             kept[t], dp_t, ds = backs[t](through)
+            if chosen.decay != 1:
+                ds = tuple(chosen.decay * d for d in ds)
             if around is not None:
                 ds = tuple(a + b for a, b in zip(ds, around, strict=True))
             ds = between.enter_backward(t, ds)

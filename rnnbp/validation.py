@@ -154,15 +154,21 @@ def check_windows(windows: Any, time_steps: int, reverse: bool) -> list[Window]:
 
 
 def check_window(window: Any, time_steps: int, reverse: bool) -> Window:
-    """A window lies within the sequence; through a reversed direction only the whole sequence makes sense."""
+    """A window lies within the sequence; through a reversed direction only the whole sequence makes sense.
+
+    A decay there counts the steps as the scan takes them.
+    """
     parts = window if isinstance(window, tuple) else ()
     if len(parts) != 3 or not all(isinstance(t, Integral) and not isinstance(t, bool) for t in parts):
         kinds = f" of {', '.join(type(t).__name__ for t in parts)}" if parts else ""
         rule = "a window must be a tuple of three whole numbers, Window(start, lo, stop)"
         raise UserError(f"{rule}; got {type(window).__name__}{kinds}")
     start, lo, stop = map(int, parts)
+    decay = getattr(window, "decay", 1.0)
+    if not isinstance(decay, (int, float)) or not 0 < decay <= 1:
+        raise UserError(f"a window's decay must lie above 0, and be 1 for none; got {decay!r}")
     if not 0 <= start <= lo < stop <= time_steps:
         raise UserError(f"a window needs 0 <= start <= lo < stop <= T={time_steps}; got {(start, lo, stop)}")
     if reverse and (start, lo, stop) != (0, 0, time_steps):
         raise UserError(f"a window cannot go through a reversed direction; got {(start, lo, stop)}: use full BPTT")
-    return Window(start, lo, stop)
+    return Window(start, lo, stop, float(decay))

@@ -67,7 +67,7 @@ MISTAKES = [
     ("text.txt --clip-value inf", "--clip-value must be a number above 0; got inf"),
     ("text.txt --dtype float16", "--dtype must be float32 or float64 for training; got 'float16'"),
     ("text.txt --truncation tbptt:5,2", "needs K2 >= K1"),
-    ("text.txt --truncation some", "truncation must be full or tbptt:K1,K2"),
+    ("text.txt --truncation some", "truncation must be full, tbptt:K1,K2, steps:K"),
     ("text.txt --threads 0", "--threads must be at least 1; got 0"),
     ("text.txt --threads 1 --backend jax", "--threads has no effect on backend jax"),
     ("text.txt --out mine", "mine exists and is not a run: name another folder"),

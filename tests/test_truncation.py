@@ -39,15 +39,26 @@ def test_as_typed_on_the_command_line():
     assert parse("tbptt:2,4", 5) == tbptt(5, 2, 4)
 
 
+KNOWN = "truncation must be full, tbptt:K1,K2, steps:K, decay:L, 1997, gates:NAME+NAME or peepholes"
+
+
+@pytest.mark.parametrize(
+    "text", ["half", "tbptt:2", "tbptt:2,4.5", "tbptt:-1,4", "steps:", "steps:x", "decay:", "gates:"]
+)
+def test_what_is_no_kind_is_refused(text):
+    with pytest.raises(UserError) as error:
+        parse(text, 5)
+    assert str(error.value) == f"{KNOWN}; got {text!r}"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("half", "truncation must be full or tbptt:K1,K2 with whole numbers; got 'half'"),
-        ("tbptt:2", "truncation must be full or tbptt:K1,K2 with whole numbers; got 'tbptt:2'"),
-        ("tbptt:2,4.5", "truncation must be full or tbptt:K1,K2 with whole numbers; got 'tbptt:2,4.5'"),
-        ("tbptt:-1,4", "truncation must be full or tbptt:K1,K2 with whole numbers; got 'tbptt:-1,4'"),
         ("tbptt:0,4", "truncation tbptt:K1,K2 needs K1 of at least 1; got 0"),
         ("tbptt:4,2", "truncation tbptt:K1,K2 needs K2 >= K1, or errors would be dropped; got K1=4, K2=2"),
+        ("steps:0", "truncation tbptt:K1,K2 needs K1 of at least 1; got 0"),
+        ("decay:1", "truncation decay:L needs L between 0 and 1; got 1"),
+        ("decay:nan", "truncation decay:L needs L between 0 and 1; got nan"),
     ],
 )
 def test_what_is_no_truncation_is_refused(text, message):

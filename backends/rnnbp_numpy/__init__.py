@@ -21,6 +21,7 @@ class NumpyBackend(Backend):
     name = "numpy"
     path = "numba" if COMPILED else "buffered"
     target = "numba"
+    decays = True
 
     @classmethod
     def available(cls) -> str | None:

@@ -30,7 +30,7 @@ def run(
     sums = {name: np.zeros((batch, n), dtype) for name, d in q.plan.trace.dp.items() if d is not None}
     pieces = pieces_of(window.start, window.stop, batch, n)
     folding = Folding.made(q, max(hi - lo for lo, hi in pieces))
-    back = _stepper(q, dys, window.lo, list(sums.values()))
+    back = _stepper(q, dys, window, list(sums.values()))
     with np.errstate(over="ignore"):
         for lo, hi in reversed(pieces):
             for t in reversed(range(lo, hi)):
@@ -43,7 +43,7 @@ def run(
     return {name: grads[name] for name in q.cell.params}, folding.dxs, tuple(errors)
 
 
-def _stepper(q: Sequence, dys: HostArray | None, at: int, sums: list[HostArray]) -> Step:
+def _stepper(q: Sequence, dys: HostArray | None, window: Window, sums: list[HostArray]) -> Step:
     """One step back, with the buffers that all share: the errors before it lie in one of two sets in turn."""
     (_, batch, _), n, dtype, cell, found = q.xs.shape, q.cell.hidden_size, q.xs.dtype, q.cell, q.plan.trace
     code, ut = programs(cell)[1], _feedback(q)
@@ -63,7 +63,7 @@ def _stepper(q: Sequence, dys: HostArray | None, at: int, sums: list[HostArray])
     blocks = len(q.plan.columns)
 
     def step(t: int, errors: Errors, dz: HostArray) -> Errors:
-        if dys is not None and t >= at:
+        if dys is not None and t >= window.lo:
             np.add(errors[0], dys[t], out=errors[0], where=True if q.mask is None else q.mask[t])
         into = errors
         if q.mask is not None:
@@ -81,6 +81,8 @@ def _stepper(q: Sequence, dys: HostArray | None, at: int, sums: list[HostArray])
             np.matmul(dz[:, dz.shape[1] - wide :], ut, out=before[alone] if alone is not None else back)
         for k, part in fed:
             np.add(before[k], part, out=before[k])
+        for d in before if window.decay != 1 else ():
+            np.multiply(d, window.decay, out=d)
         if q.mask is not None:
             for d, all_of_it in zip(before, errors, strict=True):
                 np.copyto(d, all_of_it, where=~q.mask[t])

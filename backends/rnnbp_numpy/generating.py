@@ -65,7 +65,7 @@ from rnnbp_numpy.functions import FAST, expm1, log, log1p, sqrt
 from rnnbp_numpy.functions import exp{bits} as exp, tanh{bits} as tanh
 from rnnbp_numpy.products import product
 
-F = np.{dtype}
+F, FLOAT = np.{dtype}, types.{dtype}
 FLAGS = types.Array(types.boolean, 2, "C", readonly=True)
 GIVEN = [types.Array(types.{dtype}, n, "C", readonly=True) for n in range(4)]  # what is read, by its number of axes
 MADE = [types.Array(types.{dtype}, n, "C") for n in range(4)]  # what is written'''

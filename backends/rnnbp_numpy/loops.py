@@ -44,7 +44,7 @@ $skips                continue
                     ys[step, row, unit] = ${first}_all[then_$first, row, unit]''')
 
 BACKWARD = Template('''@njit([types.void($types)], cache=True, **FAST)
-def backward(lo, hi, start, at, stop, kept, panels, mask, resets, masked, resetting, dys, zero, dz, $arrays):
+def backward(lo, hi, start, at, stop, decay, kept, panels, mask, resets, masked, resetting, dys, zero, dz, $arrays):
     """Steps stop − 1 down to start for rows lo to hi, with errors of outputs from step `at` on."""
     H, width = ${first}_all.shape[2], dz.shape[2]
     back, first = np.empty((hi - lo, panels.shape[0] * panels.shape[2]), F), width - $gates * H
@@ -62,7 +62,10 @@ $enters            dy = dys[step, row] if step >= at else zero
             for row in range(lo, hi):
                 for unit in range(H):
 $adds
-        if resetting:
+        if decay != F(1):
+            for row in range(lo, hi):
+                for unit in range(H if not masked or mask[step, row] else 0):
+$fades        if resetting:
             for row in range(lo, hi):
                 for unit in range(H if resets[step, row] else 0):
 $clears''')
@@ -99,7 +102,7 @@ def loops(plan: Layout) -> tuple[str, str]:
     )
     backward = BACKWARD.substitute(
         types=", ".join(
-            ["types.intp, types.intp, types.intp, types.intp, types.intp, GIVEN[3], GIVEN[3]", flags]
+            ["types.intp, types.intp, types.intp, types.intp, types.intp, FLOAT, GIVEN[3], GIVEN[3]", flags]
             + ["GIVEN[3], GIVEN[1], MADE[3]", *floats, *["MADE[2]"] * (len(states) + len(params))]
         ),
         arrays=", ".join([*arrays, *(f"{n}_error" for n in states), *(f"{n}_sum" for n in params)]),
@@ -112,6 +115,7 @@ def loops(plan: Layout) -> tuple[str, str]:
             + [f"{n}_sum[row]" for n in params]
         ),
         adds=each(20, "{n}_error[row, unit] += back[row - lo, {k} * H + unit]", cell.recurrent).rstrip(),
+        fades=each(20, "{n}_error[row, unit] *= decay"),
         clears=each(20, "{n}_error[row, unit] = F(0)").rstrip(),
     )
     return forward, backward

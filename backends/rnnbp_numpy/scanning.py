@@ -138,7 +138,7 @@ def _run(
             shards(batch, worth(_of_loop(dz.size, q.context.shape[2]))),
             lambda part: q.kernel.backward(
                 *part,
-                *(start, at, stop),
+                *(start, at, stop, dtype.type(window.decay)),
                 q.kept,
                 panels,
                 *q.flags,

@@ -16,6 +16,7 @@ class TorchBackend(Backend):
     """torch tensors. Scans run without a graph, even where a tensor asks for its gradient."""
 
     name = "torch"
+    decays = True
 
     @classmethod
     def available(cls) -> str | None:

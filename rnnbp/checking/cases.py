@@ -25,6 +25,7 @@ class Case:
     time_steps: int
     batch: int
     padded: bool
+    uncut: Cell  # the cell before the truncation stopped anything inside of it
 
     @property
     def windows(self) -> list[Window]:
@@ -40,7 +41,13 @@ class Case:
         """The sequence with errors of one kind, truncated or whole."""
         called = self.name if kind == "all" else f"{self.name}, {kind}"
         windows = full(self.time_steps) if whole else self.windows
-        return sequence_subject(called, restricted(problem, kind), windows, self.how)
+        seen = replace(restricted(problem, kind), cell=self.uncut if whole else self.cell)
+        return sequence_subject(called, seen, windows, self.how)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the truncation cuts anything of the sequence, or inside the cell."""
+        return self.windows != full(self.time_steps) or self.cell != self.uncut
 
     def held_to(self, against: str, problem: Problem, kind: str) -> Subject:
         """The same, held to what it claims or to the full derivative."""

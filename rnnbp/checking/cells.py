@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
@@ -23,7 +24,7 @@ from rnnbp.checking.subjects.vjps import step_subject
 from rnnbp.checking.verdicts import Progress, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.registry import cell as make_cell
-from rnnbp.truncation import full
+from rnnbp.truncation import Truncation
 
 SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
@@ -60,8 +61,8 @@ def check_gradients(
     precision at the same numbers, whatever the dtype.
     method: one of `checking.methods.registry.METHODS`; "complex-step" is exact to rounding. A difference method gets
     another problem, of the next seed, where one of its steps would cross a kink.
-    truncation: "full" or "tbptt:K1,K2". A truncated backward is checked against what it claims, which is said in
-    `checking.subjects.subject.truncated`.
+    truncation: one of `rnnbp.truncation.KINDS`. A truncated backward is checked against what it claims, which is said
+    in `checking.subjects.subject.truncated`, for a decay in `checking.subjects.decayed`.
     extent: "exhaustive", every entry; "directional", random directions of 1 and −1, `directions` of them for each gate
     block; "auto", the first up to 2000 scalars.
     levels: "step", the backward of one step, and "sequence", the whole scan; by default both, but for methods made of
@@ -85,8 +86,8 @@ def check_gradients(
     check_counts(time_steps=time_steps, batch=batch, memory=memory)
     check_against(against)
     kinds = kinds_of(cotangents)
-    name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
-    case = Case(name, made, how, time_steps, batch, padded)
+    name, uncut = named(cell, input_size=input_size, hidden_size=hidden_size)
+    case = Case(name, Truncation.parse(truncation).of(uncut), how, time_steps, batch, padded, uncut)
     taken, kinks = uncrossed(lambda seed: case.subject(case.problem(seed)), seed, how, memory)
     problem = case.problem(taken)
     cases = {way: replace(case, how=own) for way, own in ways(path, problem, how).items()}
@@ -98,13 +99,12 @@ def check_gradients(
     findings += [kinks] if kinks is not None else []
     if not how.directional(case.subject(problem)) if properties is None else properties:
         findings.append(examine(name, problem, how))
-    if case.windows != full(time_steps):
+    if case.truncated:
         findings.append(truncation_finding(case.subject(problem), case.subject(problem, whole=True), how, against))
     seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
     case = blamed(cases, checks) or case
-    findings += lag_findings(
-        name, seen, case.how, checks, every=lags, against=against, memory=memory, progress=progress
-    )
+    words: dict[str, Any] = {"every": lags, "against": against, "memory": memory, "progress": progress}
+    findings += lag_findings(name, seen, case.how, checks, uncut=uncut, **words)
     if diagnosis and against == "claim":
         findings += explain(case.subject(seen), seen, case.windows, case.how, checks)
     return Report(tuple(checks), seed, findings=tuple(findings))
@@ -124,6 +124,6 @@ def named(cell: Cell | str, **sizes: int | None) -> tuple[str, Cell]:
 
 def label(cell: Cell) -> str:
     """A cell's class with the options that differ from their defaults: LSTM(peepholes=True)."""
-    options = [f for f in fields(cell) if f.name not in SIZES]
+    options = [f for f in fields(cell) if f.name not in SIZES and f.init]
     said = [f"{f.name}={getattr(cell, f.name)!r}" for f in options if getattr(cell, f.name) != f.default]
     return type(cell).__name__ + (f"({', '.join(said)})" if said else "")

@@ -58,7 +58,7 @@ class Distance(Finding):
             return "held to the full derivative: this truncation cuts nothing, the two are the same"
         return (
             f"held to the full derivative, which a truncated backward does not claim:\n"
-            f"{self.truncation} throws away the errors that flow on beyond its windows; without them\n"
+            f"{self.truncation} throws away errors that flow on in the full one; without them\n"
             f"the gradient of {far} is off by {self.tensors[far].difference:.0%}, that of the others by less"
         )
 

@@ -27,7 +27,7 @@ from rnnbp.numerics import HostArray
 from rnnbp.registry import LOSSES, TASKS
 from rnnbp.sources import Source
 from rnnbp.stacking import stack
-from rnnbp.truncation import Window, full, parse
+from rnnbp.truncation import Truncation, Window, full
 
 
 def check_task(
@@ -110,25 +110,26 @@ def check_model(
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(memory=memory)
     check_against(against)
-    windows, uncut = parse(truncation, xs.shape[0]), full(xs.shape[0])
+    kind, uncut = Truncation.parse(truncation), full(xs.shape[0])
+    windows, cut = kind.windows(xs.shape[0]), replace(model, stack=model.stack.of_cells(kind.of))
     shape = (*xs.shape[:2], model.output_size)
 
     def rng(part: int) -> np.random.Generator:  # what one part draws does not depend on the levels asked for
         return np.random.default_rng([seed, part])
 
-    def whole(seed: int, parts: Sequence[Window] = windows) -> Subject:
-        return model_subject(name, model, xs, targets, parts, how, np.random.default_rng(seed))
+    def whole(seed: int, parts: Sequence[Window] = windows, of: Model = cut) -> Subject:
+        return model_subject(name, of, xs, targets, parts, how, np.random.default_rng(seed))
 
     known: dict[str, Make] = {
         "loss": lambda: [loss_subject(name, model.loss, rng(1).standard_normal(shape), targets, None, how)],
         "readout": lambda: [readout_subject(name, shape, model.stack.output_size, how, rng(2))],
-        "model": lambda: [held_to(against, whole(taken), whole(taken, uncut))],
+        "model": lambda: [held_to(against, whole(taken), whole(taken, uncut, model))],
     }
     taken, kinks = uncrossed(whole, seed, how, memory)
     subjects = of_levels(known, levels, how)
     checks, findings = verify_all(subjects, how, memory, progress)
-    if windows != uncut:
-        findings.append(truncation_finding(whole(taken), whole(taken, uncut), how, against))
+    if windows != uncut or cut != model:
+        findings.append(truncation_finding(whole(taken), whole(taken, uncut, model), how, against))
     findings += [kinks] if kinks is not None else []
     asked = [s for s in subjects if (not how.directional(s) if properties is None else properties)]
     findings += [_properties(name, model, targets, asked, how)] if asked else []

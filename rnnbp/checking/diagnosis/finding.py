@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from rnnbp.checking.diagnosis import loops, steps, tensors
 from rnnbp.checking.diagnosis.hypotheses import Family, Suspects, explained
 from rnnbp.checking.diagnosis.unrolled import Unrolled
 from rnnbp.checking.report import Check, Finding
+from rnnbp.checking.subjects.decayed import defining
 from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.subjects.subject import Subject
 from rnnbp.checking.verdicts import Setting
@@ -95,7 +96,7 @@ def diagnose(
     it, and its gradients one sweep. `wrong` names the tensors that failed, `level` says which level did, where that is
     known: of two faults that explain the same, that of this level is named.
     """
-    unrolled = Unrolled(problem)
+    unrolled = Unrolled(replace(problem, cell=defining(problem.cell, windows)))
     right = unrolled.gradients(windows)
     found = [
         Explanation("transposed", f"d{n}", "", 1 - float(np.sum((g - right[n].T) ** 2) / (np.sum(right[n] ** 2) or 1)))

@@ -59,7 +59,7 @@ def analytic_blocks(
     for t in range(time_steps + 1):
         window = next((w for w in windows if w.lo <= t < w.stop), last)
         span = range(start[t], window.stop)
-        through = [gradients(t, Window(s, max(s, window.lo), window.stop)) for s in span]
+        through = [gradients(t, Window(s, max(s, window.lo), window.stop, window.decay)) for s in span]
         for name in total:
             groups = probes[name].groups
             if name in problem.params:

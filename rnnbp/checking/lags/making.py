@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnbp.cellbase import Cell
 from rnnbp.checking.distances import check_against
 from rnnbp.checking.lags.analytic import Blocks, analytic_blocks
 from rnnbp.checking.lags.numeric import numeric_blocks, role, used
@@ -20,6 +21,7 @@ from rnnbp.checking.methods.numeric import MEMORY
 from rnnbp.checking.methods.tangents import Tangents
 from rnnbp.checking.methods.tolerances import tolerance
 from rnnbp.checking.report import Check
+from rnnbp.checking.subjects.decayed import defining
 from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import Progress, Setting
 from rnnbp.numerics import HostArray
@@ -40,14 +42,16 @@ def lag_tables(
     *,
     against: str = "claim",
     memory: int = MEMORY,
+    uncut: Cell | None = None,
     progress: Progress | None = None,
 ) -> tuple[LagTable, ...]:
     """The table of every tensor, or of those named, for a cell on a problem, the cell being called `name`.
 
     With `against` "full" the numeric side is not truncated, so that the blocks that truncation throws away are the
-    wrong ones. A tensor of more than 2000 entries (or where `how.extent` says so) is
-    measured along random ±1 directions of each gate, one for each of `how.seeds`. A tensor whose gradient is missing or
-    of another shape has no table. Difference methods and tangents are used as such, every other method means complex
+    wrong ones; it is that of cell `uncut`, where the truncation stopped something inside the problem's. A tensor of
+    more than 2000 entries (or where `how.extent` says so) is measured along random ±1 directions of each gate, one for
+    each of `how.seeds`. A tensor whose gradient is missing or of another shape has no table. Difference methods and
+    tangents are used as such, every other method means complex
     steps. progress: is called with the name and how many of how many rows of the analytic side, and tables, are done.
     """
     parts = parse(how.truncation, len(problem.xs))
@@ -64,10 +68,11 @@ def lag_tables(
 
     found = analytic_blocks(problem, parts, how, chosen, advance)
     held = full(len(problem.xs)) if check_against(against) == "full" else parts
+    judge = replace(problem, cell=defining(uncut if uncut and against == "full" else problem.cell, held))
     tables: list[LagTable] = []
     for tensor, probed in chosen.items():
         if tensor in found:
-            tables.append(_table(name, problem, held, how, tensor, probed, found[tensor], memory))
+            tables.append(_table(name, judge, held, how, tensor, probed, found[tensor], memory))
         advance()
     return tuple(tables)
 
@@ -134,6 +139,7 @@ def lag_findings(
     every: bool | None = None,
     against: str = "claim",
     memory: int = MEMORY,
+    uncut: Cell | None = None,
     progress: Progress | None = None,
 ) -> tuple[LagTable, ...]:
     """What a gradient check adds: the tables of `every` tensor (True), none (False), or (None) that of the tensor that
@@ -144,8 +150,9 @@ def lag_findings(
     # where another method had to take the place of the one asked for, it takes it here, too
     taken = next((c.method for c in checks if c.level == "sequence" and c.method != how.method), how.method)
     how = replace(how, method=taken)
+    words: dict[str, Any] = {"against": against, "memory": memory, "uncut": uncut}
     if every:
-        return lag_tables(name, problem, how, against=against, memory=memory, progress=progress)
+        return lag_tables(name, problem, how, progress=progress, **words)
     failed = [check for check in checks if check.level == "sequence" and not check.passed and not check.misfit]
     if not failed:
         return ()
@@ -153,6 +160,6 @@ def lag_findings(
     if products(problem, worst, how) > UNASKED_PRODUCTS:
         return ()
     try:
-        return lag_tables(name, problem, how, [worst], against=against, memory=memory)
+        return lag_tables(name, problem, how, [worst], **words)
     except Exception:  # a backward that is wrong may refuse windows: it has failed, and is reported, without a table
         return ()

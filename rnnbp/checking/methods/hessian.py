@@ -84,7 +84,7 @@ class Hessian(Witness):
     through_backward = True
 
     def unsuited(self, subject: Subject) -> str:
-        cut = len(subject.windows) > 1
+        cut = len(subject.windows) > 1 or any(window.decay != 1 for window in subject.windows)
         return "method hessian needs full BPTT: a truncated backward is the gradient of nothing" if cut else ""
 
     def judged(self, asked: Asked, tensor: str, analytic: HostArray, blocks: Sequence[str]) -> Discrepancy:

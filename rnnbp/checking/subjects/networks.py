@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rnnbp.checking.losses import constant_of
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss, plain
+from rnnbp.checking.subjects.decayed import defining
 from rnnbp.checking.subjects.subject import Subject, Tensors, free_name, held_by, truncated, unlike_zero
 from rnnbp.checking.verdicts import Setting
 from rnnbp.initializers import glorot_uniform
@@ -32,6 +34,7 @@ def model_subject(
     params = tuple(model.params)
     like = backend.asarray(0.0, "float64")
     first = model.stack.initial_state(xp, xs.shape[1], like)
+    claimed = replace(model, stack=model.stack.of_cells(lambda cell: defining(cell, windows)))
     dense = model.inputs == "dense"
     xs_name = free_name("X", params)
     states = [[free_name(f"{prefix}{state}0", params) for state in cell.states] for prefix, cell in model.stack.cells]
@@ -50,7 +53,7 @@ def model_subject(
         def segment(given: Tensors, start: int, stop: int, s: States | None) -> tuple[Array, States]:
             p, inputs, s0 = pick(given)
             inputs = inputs[..., start:stop, :, :] if dense else symbols[start:stop, :]
-            return model.run(p, inputs, s or s0, backend=where.scanner)
+            return claimed.run(p, inputs, s or s0, backend=where.scanner)
 
         real = {n: where.constant(v, "float64") for n, v in tensors.items()}
         forward = truncated(where.xp, segment, windows, real)

@@ -9,6 +9,7 @@ from typing import Any
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, State
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss, plain
+from rnnbp.checking.subjects.decayed import defining
 from rnnbp.checking.subjects.problems import Problem, tensor_names
 from rnnbp.checking.subjects.subject import Subject, Tensors, truncated
 from rnnbp.checking.verdicts import Setting
@@ -38,9 +39,10 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
     """A cell over a sequence, with the scalar Σ ys∘dys + Σ s_T∘ds_T and its backward summed over the windows.
 
     The loss runs the plain loop over time, whatever path `scan` takes: a faster scan, a cell's own or a backend's, is
-    held to it.
+    held to it. Where the windows decay, it is the loop of the `Decayed` cell.
     """
     cell, backend = problem.cell, how.backend
+    claimed = defining(cell, windows)
     params = tuple(cell.params)
     xs_name, s0_names = tensor_names(cell)
     tensors = {**problem.params, xs_name: problem.xs, **dict(zip(s0_names, problem.s0, strict=True))}
@@ -61,7 +63,7 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
             p, xs, s0 = pick(given)
             own: dict[str, Any] = {"mask": None if mask is None else mask[start:stop, :], "resets": None}
             own |= {"data": {n: d[start:stop, ...] for n, d in data.items()}, "reverse": False, "record": False}
-            return unroll(xp, cell, p, xs[..., start:stop, :, :], s or s0, keep=False, **own)[:2]
+            return unroll(xp, claimed, p, xs[..., start:stop, :, :], s or s0, keep=False, **own)[:2]
 
         forward = truncated(xp, segment, windows, {n: where.constant(v, "float64") for n, v in tensors.items()})
 
@@ -95,7 +97,7 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
         padded=problem.mask is not None,
         blocks=cell.blocks,
         work=problem.xs.shape[0] * problem.xs.shape[1] * problem.work,
-        problem=problem,
+        problem=replace(problem, cell=claimed),
         windows=tuple(windows),
         cell=cell,
         exchange=exchange,
