@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
 
 from array_api_compat import array_namespace
@@ -18,19 +18,24 @@ Moments: TypeAlias = dict[str, Any]  # "step" -> int; "<moment>/<parameter>" -> 
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What every optimizer has: a learning rate, and moments beside each parameter."""
+    """What every optimizer has: a learning rate, weight decay, and moments beside each parameter.
+
+    weight_decay λ: w ← w − lr λ w before the step, apart from the gradient (Loshchilov & Hutter 2019). It takes
+    matrices only (two axes or more: W, U, a readout, an embedding), not biases, peepholes and gains.
+    """
 
     lr: float = 1e-3
+    weight_decay: float = field(default=0.0, kw_only=True)
 
     moments: ClassVar[tuple[str, ...]] = ()  # names of the running averages
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, share = getattr(self, field.name), field.name in ("beta1", "beta2", "decay")
+        for option in fields(self):
+            value, share = getattr(self, option.name), option.name in ("beta1", "beta2", "decay")
             limit = 1.0 if share else float("inf")
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < limit:
                 rule = "a number >= 0 and < 1" if share else "a number >= 0"
-                raise UserError(f"{field.name} of {type(self).__name__} must be {rule}; got {value!r}")
+                raise UserError(f"{option.name} of {type(self).__name__} must be {rule}; got {value!r}")
 
     def init(self, p: Params) -> Moments:
         """The moments before the first update: zeros."""
@@ -43,7 +48,8 @@ class Optimizer(ABC):
         new_m: Moments = {"step": m["step"] + 1}
         for name, w in p.items():
             old = {moment: m[f"{moment}/{name}"] for moment in self.moments}
-            new_p[name], new = self.move(w, dp[name], old, m["step"] + 1)
+            kept = w * (1 - self.lr * self.weight_decay) if self.weight_decay and w.ndim > 1 else w
+            new_p[name], new = self.move(kept, dp[name], old, m["step"] + 1)
             new_m |= {f"{moment}/{name}": value for moment, value in new.items()}
         return new_p, new_m
 
@@ -84,15 +90,14 @@ class RMSProp(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Optimizer):
-    """Adam (Kingma & Ba 2015, algorithm 1) with weight decay λ apart from the gradient (Loshchilov & Hutter 2019).
+    """Adam (Kingma & Ba 2015, algorithm 1), with `weight_decay` as every optimizer here.
 
-    m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g²,  w ← w − lr λ w − lr m̂ / (√v̂ + ε),  m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
+    m ← β₁ m + (1−β₁) g,  v ← β₂ v + (1−β₂) g²,  w ← w − lr m̂ / (√v̂ + ε),  m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
     """
 
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    weight_decay: float = 0.0
 
     moments = ("m", "v")
 
@@ -101,8 +106,7 @@ class AdamW(Optimizer):
         first = self.beta1 * m["m"] + (1 - self.beta1) * g
         second = self.beta2 * m["v"] + (1 - self.beta2) * g * g
         size = xp.sqrt(second) / (1 - self.beta2**step) ** 0.5 + self.eps
-        moved = w * (1 - self.lr * self.weight_decay) - self.lr / (1 - self.beta1**step) * first / size
-        return moved, {"m": first, "v": second}
+        return w - self.lr / (1 - self.beta1**step) * first / size, {"m": first, "v": second}
 
 
 def global_norm(dp: Params) -> Array:
@@ -119,6 +123,12 @@ def clip_by_norm(dp: Params, limit: float) -> tuple[dict[str, Array], bool]:
     if not norm > limit:
         return dict(dp), False
     return {name: g * (limit / norm) for name, g in dp.items()}, True
+
+
+def clip_by_tensor(dp: Params, limit: float) -> tuple[dict[str, Array], bool]:
+    """Each gradient scaled so that its own norm is at most `limit`, and whether that fired for any."""
+    clipped = {name: clip_by_norm({name: g}, limit) for name, g in dp.items()}
+    return {name: one[name] for name, (one, _) in clipped.items()}, any(fired for _, fired in clipped.values())
 
 
 def clip_by_value(dp: Params, limit: float) -> tuple[dict[str, Array], bool]:

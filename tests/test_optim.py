@@ -13,6 +13,8 @@ PAIRS = [
     (optim.RMSProp(0.01, decay=0.95), "RMSprop", {"alpha": 0.95}),
     (optim.AdamW(0.01), "AdamW", {"weight_decay": 0.0}),
     (optim.AdamW(0.01, weight_decay=0.1), "AdamW", {"weight_decay": 0.1}),
+    (optim.SGD(0.1, momentum=0.9, weight_decay=0.2), "SGD", {"momentum": 0.9}),
+    (optim.RMSProp(0.01, decay=0.95, weight_decay=0.2), "RMSprop", {"alpha": 0.95}),
 ]
 
 
@@ -22,12 +24,15 @@ def test_update_equals_torch(ours, name, options):
     rng = np.random.default_rng(0)
     start = {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(5)}
     theirs = {k: torch.tensor(v, requires_grad=True) for k, v in start.items()}
-    stepper = getattr(torch.optim, name)(list(theirs.values()), lr=ours.lr, **options)
+    groups = [{"params": [theirs["a"]]}, {"params": [theirs["b"]]} | ({"weight_decay": 0.0} if name == "AdamW" else {})]
+    stepper = getattr(torch.optim, name)(groups, lr=ours.lr, **options)
     p, m = start, ours.init(start)
     for _ in range(6):
         dp = {k: rng.standard_normal(v.shape) for k, v in p.items()}
         for k, w in theirs.items():
             w.grad = torch.tensor(dp[k])
+        if name != "AdamW":  # torch's others have L2 only
+            theirs["a"].data *= 1 - ours.lr * ours.weight_decay
         stepper.step()
         p, m = ours.update(p, dp, m)
     assert m["step"] == 6
@@ -60,6 +65,28 @@ def test_clip_by_norm(backend):
     assert fired and math.isclose(float(optim.global_norm(clipped)), 1.0, rel_tol=1e-15)
     same, fired = optim.clip_by_norm(dp, 5.0)
     assert not fired and np.array_equal(backend.to_numpy(same["a"]), [3.0, 0.0])
+
+
+def test_clip_by_tensor(backend):
+    dp = {"a": backend.asarray(np.asarray([3.0, 4.0])), "b": backend.asarray(np.asarray([[0.5]]))}
+    clipped, fired = optim.clip_by_tensor(dp, 1.0)
+    assert fired and np.allclose(backend.to_numpy(clipped["a"]), [0.6, 0.8], rtol=1e-15, atol=0)
+    assert float(clipped["b"][0, 0]) == 0.5
+    assert not optim.clip_by_tensor(dp, 5.0)[1]
+
+
+def test_decay_is_for_matrices(backend):
+    """With no gradient W shrinks by lr λ, b stays."""
+    p = {"W": backend.asarray(np.ones((2, 3))), "b": backend.asarray(np.ones(3))}
+    zero = {name: backend.xp.zeros_like(w) for name, w in p.items()}
+    for kind in (
+        optim.SGD(0.1, weight_decay=0.5),
+        optim.RMSProp(0.1, weight_decay=0.5),
+        optim.AdamW(0.1, weight_decay=0.5),
+    ):
+        new, _ = kind.update(p, zero, kind.init(p))
+        assert np.allclose(backend.to_numpy(new["W"]), 0.95, rtol=1e-15, atol=0)
+        assert backend.to_numpy(new["b"]).tolist() == [1.0] * 3
 
 
 def test_clip_by_value(backend):
