@@ -68,6 +68,7 @@ class LayerNormLSTM(Cell):
     forget_bias: float = 1.0
 
     source = "Ba, Kiros & Hinton 2016, arXiv 1607.06450"
+    memory_gates = {"i": -1, "f": 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +90,7 @@ class LayerNormLSTM(Cell):
 
     @property
     def blocks(self) -> dict[str, tuple[str, ...]]:
-        return {name: ("i", "f", "g", "o") for name in self.params if not name.endswith("_c")}
+        return dict.fromkeys(("W", "U", "b"), ("i", "f", "g", "o"))
 
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, StepBackward]:
         del e

@@ -37,6 +37,7 @@ class RHN(Cell):
     transform_bias: float = -2.0
 
     source = "Zilly et al. 2017, arXiv 1607.03474"
+    memory_gates = {"t": -1, "c": 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,6 +27,7 @@ class UGRNN(PointwiseCell):
 
     source = "Collins, Sohl-Dickstein & Sussillo 2017, arXiv 1611.09913"
     gates = ("g", "c")
+    memory_gates = {"g": 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()
