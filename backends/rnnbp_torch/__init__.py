@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,16 @@ from rnnbp.backends import Backend, installed_version
 from rnnbp.numerics import Array, HostArray, Namespace
 from rnnbp.scanning import reference
 
+if TYPE_CHECKING:
+    from rnnbp_torch.module import Module as Module
+
 
 class TorchBackend(Backend):
     """torch tensors. Scans run without a graph, even where a tensor asks for its gradient."""
 
     name = "torch"
     decays = True
+    recomputes = True
 
     @classmethod
     def available(cls) -> str | None:
@@ -88,3 +92,12 @@ class TorchBackend(Backend):
             ys, s, backward = reference(self.xp, cell, params, xs, s0, **options)
         last = tuple(z.detach() for z in s)  # a cell may hand on a state that asks for its gradient
         return ys, last, torch.no_grad()(backward)  # keeps the attributes of `backward`, its record among them
+
+
+def __getattr__(name: str) -> Any:
+    """`Module` is made at its first use, since it needs torch."""
+    if name != "Module":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rnnbp_torch.module import Module
+
+    return Module
