@@ -81,6 +81,11 @@ class Cell(ABC):
         return {}
 
     @property
+    def inexact(self) -> str:
+        """Why the backward is not the derivative of the forward, where it is not meant to be: a check then refuses."""
+        return ""
+
+    @property
     def memory_gates(self) -> Mapping[str, int]:
         """Gates that keep what a cell remembers when open (+1), or let it go (−1): chrono initialisation asks."""
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -16,6 +16,7 @@ from rnnbp.errors import UserError, unknown
 from rnnbp.initializers import constant, glorot_uniform, normal
 from rnnbp.losses import Loss
 from rnnbp.numerics import Array, HostArray, fold, matmul, one_namespace, unfold
+from rnnbp.penalties import ActivationPenalty
 from rnnbp.stacking import Stack, States
 from rnnbp.truncation import Window, full
 from rnnbp.validation import check_names, check_windows
@@ -23,9 +24,18 @@ from rnnbp.validation import check_names, check_windows
 ModelBackward: TypeAlias = Callable[..., tuple[dict[str, Array], Array, States]]
 
 
+class Parts(NamedTuple):
+    """What a model computes, its loss apart from its penalty; the backward is that of their sum."""
+
+    loss: Array  # one number per copy
+    penalty: Array  # as the loss; None for a model without one
+    last: States
+    backward: ModelBackward
+
+
 @dataclass(frozen=True)
 class Model:
-    """inputs -> stack -> h W + b -> loss.
+    """inputs -> stack -> h W + b -> loss, plus the penalty on the stack's outputs h where there is one.
 
     inputs: "dense", xs (..., T, B, I); or class numbers (T, B) below `symbols`, as "one-hot" rows or as rows of a
     learned "embedding". Parameters: the stack's, `readout.W` (H, O), `readout.b` (O) and, for an embedding,
@@ -37,6 +47,7 @@ class Model:
     loss: Loss
     inputs: str = "dense"
     symbols: int | None = None
+    penalty: ActivationPenalty | None = None
 
     def __post_init__(self) -> None:
         check_size("output_size", self.output_size)
@@ -77,24 +88,34 @@ class Model:
         data: Params | None = None,
         backend: Backend | None = None,
     ) -> tuple[Array, States, ModelBackward]:
-        """The loss (one number per copy), the last states, and the backward.
+        """The loss and penalty (one number per copy), the last states, and the backward.
 
         backward(windows=None) -> (dparams, dxs, ds0): summed over the windows, each taken through all layers with its
         own cut; default full BPTT. dxs is None where the inputs are symbols; ds0 comes from the windows that start at
         step 0. The other arguments are those of `Stack.scan`.
         """
+        options = {"mask": mask, "resets": resets, "data": data, "backend": backend}
+        loss, penalty, last, backward = self.apart(params, xs, targets, s0, **options)
+        return loss if penalty is None else loss + penalty, last, backward
+
+    def apart(self, params: Params, xs: Array, targets: Array, s0: States | None = None, **options: Any) -> Parts:
+        """As a call, with the same options; the loss and the penalty each by itself."""
         check_names("parameters of the model", params, self.params)
         own = {name: params[name] for name in self.stack.params}
         dense, inputs_backward = self._inputs(params, xs)
-        ys, last, stack_backward = self.stack.scan(own, dense, s0, mask=mask, resets=resets, data=data, backend=backend)
+        ys, last, stack_backward = self.stack.scan(own, dense, s0, **options)
         logits, readout_backward = readout(params["readout.W"], params["readout.b"], ys)
-        value, loss_backward = self.loss(logits, targets, mask)
+        value, loss_backward = self.loss(logits, targets, options.get("mask"))
+        penalty, penalty_backward = None, None
+        if self.penalty is not None:
+            penalty, penalty_backward = self.penalty(ys, options.get("mask"), options.get("resets"))
 
         def backward(windows: Sequence[Window] | None = None) -> tuple[dict[str, Array], Array, States]:
             time_steps = ys.shape[-3]
             parts = full(time_steps) if windows is None else windows
             parts = check_windows(parts, time_steps, self.stack.bidirectional)
             dW, db, dys = readout_backward(loss_backward())
+            dys = dys if penalty_backward is None else dys + penalty_backward()
             total: Any = None
             for window in parts:
                 dparams, dxs, ds = stack_backward(dys, None, window)
@@ -105,7 +126,7 @@ class Model:
             dparams |= {"readout.W": dW, "readout.b": db} | ({} if dtable is None else {"embedding.E": dtable})
             return {name: dparams[name] for name in self.params}, None if self.symbols else dxs, ds0
 
-        return value, last, backward
+        return Parts(value, penalty, last, backward)
 
     def run(
         self,

@@ -8,6 +8,7 @@ import rnnbp
 from rnnbp import UserError
 from rnnbp.embedding import embed, one_hot
 from rnnbp.losses import CrossEntropy, MeanSquaredError
+from rnnbp.penalties import ActivationPenalty
 from rnnbp.truncation import Window, tbptt
 
 T, B, I, H, O = 5, 3, 4, 6, 3
@@ -46,6 +47,40 @@ def test_last_step_loss_through_two_lstm_layers(backend):
     model = rnnbp.Model(rnnbp.stack("lstm:peepholes=true", I, H, 2), O, CrossEntropy(steps="last"))
     p, xs, targets, mask = problem(model)
     check(backend, model, p, xs, targets[0], mask)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_penalty_is_part_of_the_value_and_of_every_gradient(backend, bidirectional):
+    cells = rnnbp.stack("gru", I, H, 2, bidirectional)
+    model = rnnbp.Model(cells, O, CrossEntropy(), penalty=ActivationPenalty(3.0, 5.0))
+    p, xs, targets, mask = problem(model)
+    check(backend, model, p, xs, targets, mask)
+    free = rnnbp.Model(cells, O, CrossEntropy())
+    parts, alone = model.apart(p, xs, targets, mask=mask), free.apart(p, xs, targets, mask=mask)
+    assert parts.loss == alone.loss and alone.penalty is None
+    ys = cells.run({n: p[n] for n in cells.params}, xs, mask=mask)[0]
+    assert parts.penalty == ActivationPenalty(3.0, 5.0)(ys, mask)[0] > 0
+    assert model(p, xs, targets, mask=mask)[0] == parts.loss + parts.penalty
+
+
+def test_windows_cut_the_penalty_s_errors_too():
+    """Each window takes the errors that loss and penalty have at its own steps, as `Stack.scan` would."""
+    cells = rnnbp.stack("lstm", I, H, 2)
+    model = rnnbp.Model(cells, O, CrossEntropy(), penalty=ActivationPenalty(3.0, 5.0))
+    p, xs, targets, _ = problem(model, masked=False)
+    own = {n: p[n] for n in cells.params}
+    ys, _, backward = cells.scan(own, xs)
+
+    def total(z):
+        logits = z @ p["readout.W"] + p["readout.b"]
+        return CrossEntropy()(logits, targets)[0] + ActivationPenalty(3.0, 5.0)(z)[0]
+
+    dys = complex_step(rnnbp.backend("numpy"), total, ys)
+    windows = tbptt(T, 2, 3)
+    found = model(p, xs, targets)[2](windows)[0]
+    for name in own:
+        wanted = sum(backward(dys, None, window)[0][name] for window in windows)
+        assert relative_error(found[name], wanted) < 1e-13, name
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 2), (2, 4), (5, 5)])

@@ -56,6 +56,10 @@ class Wrapper:
         return self.cell.blocks
 
     @property
+    def inexact(self) -> str:
+        return self.cell.inexact
+
+    @property
     def memory_gates(self) -> Mapping[str, int]:
         return self.cell.memory_gates
 

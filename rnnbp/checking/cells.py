@@ -87,6 +87,8 @@ def check_gradients(
     check_against(against)
     kinds = kinds_of(cotangents)
     name, uncut = named(cell, input_size=input_size, hidden_size=hidden_size)
+    if uncut.inexact:
+        raise UserError(f"{name} {uncut.inexact}")
     case = Case(name, Truncation.parse(truncation).of(uncut), how, time_steps, batch, padded, uncut)
     taken, kinks = uncrossed(lambda seed: case.subject(case.problem(seed)), seed, how, memory)
     problem = case.problem(taken)

@@ -107,6 +107,12 @@ def check_model(
     """
     if not isinstance(model, Model):
         raise UserError(f"check_model takes a Model of rnnbp; got {type(model).__name__}")
+    if inexact := [
+        f"{prefix}{type(cell).__name__} {cell.inexact}" for prefix, cell in model.stack.cells if cell.inexact
+    ]:
+        raise UserError(inexact[0])
+    if model.penalty is not None:
+        raise UserError("check_model checks the loss, without what is beside it: leave out the model's penalty")
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(memory=memory)
     check_against(against)
