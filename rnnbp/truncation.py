@@ -132,7 +132,7 @@ class Truncation:
     def _without_peepholes(self, cell: Cell) -> Cell:
         if not _has_peepholes(cell):
             raise UserError(
-                f"truncation peepholes stops the error through peepholes; {type(cell).__name__} has none: "
+                f"truncation peepholes stops the error through peepholes; {type(cell).__name__} has none such: "
                 "use lstm:peepholes=true"
             )
         return replace(cell, peephole_error=False)  # type: ignore[call-arg]

@@ -12,6 +12,7 @@ from rnnbp_cli.lower import lower
 from rnnbp_cli.parity import parity
 from rnnbp_cli.sample import sample
 from rnnbp_cli.train import train
+from rnnbp_cli.truncation import truncation
 
 app = typer.Typer(
     help="Recurrent cells whose backward passes are derived by hand: check, train and time them on any array backend.",
@@ -21,5 +22,5 @@ app = typer.Typer(
     rich_markup_mode=None,  # or [default: 1] in a help text is taken for markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (backends, bench, cells, gradcheck, lower, parity, sample, train):
+for command in (backends, bench, cells, gradcheck, lower, parity, sample, train, truncation):
     app.command()(command)

@@ -76,7 +76,11 @@ def gradcheck(
         ),
     ] = None,
     truncation: Annotated[
-        str | None, typer.Option(help="full or tbptt:K1,K2: checked for what it claims [default: full]")
+        str | None,
+        typer.Option(
+            help="full, tbptt:K1,K2, steps:K, decay:L, 1997, gates:NAME+NAME or peepholes: checked for what it claims "
+            "[default: full]"
+        ),
     ] = None,
     against: Annotated[
         str | None,
@@ -168,7 +172,8 @@ def check(words: dict[str, Any], backend: Any, seed: int, progress: Any) -> Any:
     everything = "all" in words
     specs = words.get("cells")
     if not specs:
-        specs, left_out = suited(all_specs() if everything else builtin_specs(), options.get("method", "complex-step"))
+        every, asked = all_specs() if everything else builtin_specs(), ("method", "truncation")
+        specs, left_out = suited(every, **{word: options[word] for word in asked if word in options})
         for why in left_out:
             say(f"left out: {why}")
     return check_cells(specs, tolerant=everything, backend=backend, seed=seed, progress=progress, **options)

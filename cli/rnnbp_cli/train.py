@@ -37,7 +37,13 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Learning rate [default: 0.003]")] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Limit of the gradient's global norm [default: none]")] = None,
     clip_value: Annotated[float | None, typer.Option(help="Limit of each gradient entry [default: none]")] = None,
-    truncation: Annotated[str | None, typer.Option(help="full, or tbptt:K1,K2 within a window [default: full]")] = None,
+    truncation: Annotated[
+        str | None,
+        typer.Option(
+            help="Within a window: full, tbptt:K1,K2, steps:K, decay:L, 1997, gates:NAME+NAME or peepholes "
+            "[default: full]"
+        ),
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="mse or cross-entropy, with [:option=value,…]")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64 [default: float32]")] = None,
     backend: BackendOption = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rnnbp.cellbase import Cell
 from rnnbp.checking.cells import SIZES, check_gradients
 from rnnbp.checking.methods.registry import METHODS
 from rnnbp.checking.models import check_task
@@ -13,6 +14,7 @@ from rnnbp.checking.verdicts import setting
 from rnnbp.errors import UserError, described
 from rnnbp.registry import CELLS, distribution
 from rnnbp.registry import cell as make_cell
+from rnnbp.truncation import Truncation
 
 # the options under which a built-in cell has other equations
 VARIANTS = {
@@ -37,19 +39,30 @@ def all_specs() -> list[str]:
     return builtin_specs() + [name for name, entry in CELLS.items() if distribution(entry) != "rnnbp"]
 
 
-def suited(specs: Iterable[str], method: str) -> tuple[list[str], list[str]]:
-    """Those of several cells of which a method can say something, and why it can say nothing of each of the others.
+def suited(specs: Iterable[str], method: str = "complex-step", truncation: str = "full") -> tuple[list[str], list[str]]:
+    """Those of several cells that a truncation can cut and of which a method can say something; of the others, why not.
 
     A cell that cannot be made is among the first: its check says why. So is every cell where the method is not known.
     """
+    kind = Truncation.parse(truncation)
     left_out: dict[str, str] = {}
     names = list(specs)
     for spec in names:
         try:
-            left_out[spec] = METHODS[method].refuses(make_cell(spec, **SIZES)) if method in METHODS else ""
+            made = make_cell(spec, **SIZES)
+            left_out[spec] = _uncuttable(kind, made) or (METHODS[method].refuses(made) if method in METHODS else "")
         except Exception:  # whatever a plugin raises is told by the check itself
             left_out[spec] = ""
     return [spec for spec in names if not left_out[spec]], [f"{spec}: {why}" for spec, why in left_out.items() if why]
+
+
+def _uncuttable(kind: Truncation, cell: Cell) -> str:
+    """Why a truncation cannot stop what it stops in this cell; empty if it can."""
+    try:
+        kind.of(cell)
+    except UserError as why:
+        return str(why)
+    return ""
 
 
 def check_cells(
