@@ -67,6 +67,16 @@ class PointwiseCell(Cell):
         return self.stopped
 
     @property
+    def unfed(self) -> dict[str, tuple[str, ...]]:
+        """Gate -> recurrent states that do not reach it: their block of U counts as zero, and so does its gradient."""
+        return {}
+
+    @property
+    def dropped(self) -> dict[str, str]:
+        """Recurrent state -> the entry of `data` that multiplies it before U does (recurrent dropout)."""
+        return {}
+
+    @property
     def elementwise(self) -> dict[str, Param]:
         """Parameters of `pointwise` (peepholes, inner biases): they act on each unit by itself."""
         return {}
@@ -103,11 +113,24 @@ class PointwiseCell(Cell):
         ax = matmul(xp, x, p["W"])
         return ax + p["b"][..., None, :] if self.bias else ax
 
-    def context(self, xp: Namespace, s: State) -> Array:
+    def context(self, xp: Namespace, s: State, e: Data) -> Array:
         """What U multiplies: the recurrent states side by side, (..., B, R), or None where there is no U."""
-        named = dict(zip(self.states, s, strict=True))
-        parts = [named[name] for name in self.recurrent]
+        named, masks = dict(zip(self.states, s, strict=True)), self.dropped
+        parts = [named[name] * e[masks[name]] if name in masks else named[name] for name in self.recurrent]
         return (parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)) if parts else None
+
+    def connected(self, xp: Namespace, p: Params) -> dict[str, Array]:
+        """Parameters, or their gradients, with zero in the blocks of U that `unfed` names."""
+        if not self.unfed:
+            return dict(p)
+        states = chunks(xp.matrix_transpose(p["U"]), len(self.recurrent))  # (..., GH, H) each
+        rows: list[Array] = []
+        for name, part in zip(self.recurrent, states, strict=True):
+            blocks = zip(self.gates, chunks(xp.matrix_transpose(part), len(self.gates)), strict=True)
+            rows.append(
+                xp.concat([xp.zeros_like(u) if name in self.unfed.get(gate, ()) else u for gate, u in blocks], axis=-1)
+            )
+        return {**p, "U": xp.concat(rows, axis=-2)}
 
     def preactivations(self, xp: Namespace, p: Params, ax: Array, h: Array) -> tuple[Array, ...]:
         """The operands of `pointwise`: one per gate, two for a gate in `split`."""
@@ -146,7 +169,7 @@ class PointwiseCell(Cell):
         u = p["U"]
         return xp.matrix_transpose(xp.concat([chunks(u, n)[k] for k in kept], axis=-1) if self.cut else u)
 
-    def carry(self, xp: Namespace, ut: Array, dah: Array, ds: Cotangents, like: State) -> State:
+    def carry(self, xp: Namespace, ut: Array, dah: Array, ds: Cotangents, like: State, e: Data) -> State:
         """The error of the previous state: what `pointwise` sent there, plus dah times `feedback`."""
         self._require("ds, one per state", ds, len(self.states))
         error = {n: xp.zeros_like(z) if d is None else d for n, d, z in zip(self.states, ds, like, strict=True)}
@@ -154,11 +177,11 @@ class PointwiseCell(Cell):
             return tuple(error.values())
         if self.cut:
             dah = xp.concat([chunks(dah, len(self.gates))[k] for k in self._uncut], axis=-1)
-        dh, at = matmul(xp, dah, ut), 0
+        dh, at, masks = matmul(xp, dah, ut), 0, self.dropped
         for name in self.recurrent:
-            width = self.states[name][-1]
-            error[name] = error[name] + dh[..., at : at + width]
-            at += width
+            part = dh[..., at : at + self.states[name][-1]]
+            error[name] = error[name] + (part * e[masks[name]] if name in masks else part)
+            at += self.states[name][-1]
         return tuple(error.values())
 
     def _require(self, what: str, errors: Cotangents, count: int) -> None:
@@ -172,7 +195,7 @@ class PointwiseCell(Cell):
         return [k for k, gate in enumerate(self.gates) if gate not in self.cut]
 
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, StepBackward]:
-        h, rows = self.context(xp, s), rowwise(p, self.elementwise)
+        h, rows, p = self.context(xp, s, e), rowwise(p, self.elementwise), self.connected(xp, p)
         s1, back = self.pointwise(xp, self.preactivations(xp, p, self.project(xp, p, x), h), s, rows, e)
 
         def backward(ds1: State) -> tuple[dict[str, Any], Any, Cotangents]:
@@ -183,14 +206,24 @@ class PointwiseCell(Cell):
             grads = {"W": xp.matmul(xp.matrix_transpose(x), dax)}
             if self.recurrent:
                 grads["U"] = xp.matmul(xp.matrix_transpose(h), dah)
+                grads = self.connected(xp, grads)
             if self.bias:
                 grads["b"] = xp.sum(dax, axis=-2)
             shapes = self.elementwise
             grads |= {n: sum_rows(xp, d, shapes[n].shape) for n, d in dp.items() if d is not None}
-            ds = self.carry(xp, self.feedback(xp, p), dah, direct, ds1)
+            ds = self.carry(xp, self.feedback(xp, p), dah, direct, ds1, e)
             return grads, matmul(xp, dax, xp.matrix_transpose(p["W"])), ds
 
         return s1, backward
+
+
+# the parts of a step besides `pointwise`
+_PARTS = ("step", "project", "context", "connected", "preactivations", "join", "feedback", "carry")
+
+
+def own_part(cell: PointwiseCell) -> str | None:
+    """A part of the step besides `pointwise` that the cell brings itself; None where all are `PointwiseCell`'s."""
+    return next((name for name in _PARTS if getattr(type(cell), name) is not getattr(PointwiseCell, name)), None)
 
 
 def rowwise(p: Params, names: Iterable[str]) -> dict[str, Array]:

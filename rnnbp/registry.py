@@ -151,6 +151,16 @@ CELLS = Registry(
     elman="rnnbp.cells.elman:Elman",
     rnn="rnnbp.cells.elman:rnn",
     lstm="rnnbp.cells.lstm:LSTM",
+    lstm_1997="rnnbp.cells.lstms:lstm_1997",
+    lstm_peephole="rnnbp.cells.lstms:lstm_peephole",
+    lstm_nig="rnnbp.cells.lstms:lstm_nig",
+    lstm_nfg="rnnbp.cells.lstms:lstm_nfg",
+    lstm_nog="rnnbp.cells.lstms:lstm_nog",
+    lstm_niaf="rnnbp.cells.lstms:lstm_niaf",
+    lstm_noaf="rnnbp.cells.lstms:lstm_noaf",
+    lstm_cifg="rnnbp.cells.lstms:lstm_cifg",
+    lstm_np="rnnbp.cells.lstms:lstm_np",
+    lstm_fgr="rnnbp.cells.lstms:lstm_fgr",
     gru="rnnbp.cells.gru:gru",
     indrnn="rnnbp.cells.indrnn:IndRNN",
     irnn="rnnbp.cells.irnn:IRNN",
@@ -159,6 +169,12 @@ CELLS = Registry(
     fastgrnn="rnnbp.cells.fastgrnn:FastGRNN",
     lstm_layernorm="rnnbp.cells.lstm_layernorm:LayerNormLSTM",
     lstm_projected="rnnbp.cells.lstm_projected:ProjectedLSTM",
+)
+WRAPPERS = Registry(
+    "wrapper",
+    zoneout="rnnbp.around.zoneout:zoneout",
+    recurrent_dropout="rnnbp.around.recurrent_dropout:recurrent_dropout",
+    learned_start="rnnbp.around.learned_start:learned_start",
 )
 LOSSES = Registry("loss", mse="rnnbp.losses:MeanSquaredError", cross_entropy="rnnbp.losses:CrossEntropy")
 OPTIMIZERS = Registry("optimizer", sgd="rnnbp.optim:SGD", rmsprop="rnnbp.optim:RMSProp", adamw="rnnbp.optim:AdamW")
@@ -172,8 +188,12 @@ TASKS = Registry(
 
 
 def cell(spec: str, input_size: int, hidden_size: int, **options: Any) -> Any:
-    """The cell that NAME[:option=value,…] names, with its sizes and options.
+    """The cell that NAME[:option=value,…] names, with its sizes and options, in the wrappers that follow after slashes.
 
-    Example: `cell("lstm:peepholes=true", input_size=3, hidden_size=5)`.
+    Example: `cell("lstm:peepholes=true/zoneout:rate=0.1", input_size=3, hidden_size=5)`.
     """
-    return CELLS.make(spec, input_size, hidden_size, **options)
+    name, *around = spec.split("/")
+    made = CELLS.make(name, input_size, hidden_size, **options)
+    for wrapper in around:
+        made = WRAPPERS.make(wrapper, made)
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -14,6 +14,7 @@ from rnnbp import UserError
 from rnnbp.cells.lstm import LSTM
 from rnnbp.registry import BACKENDS, CELLS, LOSSES, OPTIMIZERS, TASKS, Registry, check_option, distribution, parse_spec
 
+LSTM_OPTIONS = ", ".join(sorted(f.name for f in fields(LSTM) if not f.name.endswith("_size")))
 BUILTIN = {"lstm": "rnnbp.cells.lstm:LSTM", "gru": "rnnbp.cells.gru:gru"}
 
 
@@ -183,9 +184,9 @@ def test_options_reach_the_cell():
     [
         (
             "lstm:peephole=true",
-            "unknown option of cell lstm 'peephole': did you mean peepholes? known are bias, forget_bias, peepholes",
+            f"unknown option of cell lstm 'peephole': did you mean peepholes? known are {LSTM_OPTIONS}",
         ),
-        ("lstm:input_size=3", "unknown option of cell lstm 'input_size': known are bias, forget_bias, peepholes"),
+        ("lstm:input_size=3", f"unknown option of cell lstm 'input_size': known are {LSTM_OPTIONS}"),
         ("gru:peepholes=true", "unknown option of cell gru 'peepholes': known are bias, reset"),
         ("lstm:bias=no", "option bias of cell lstm must be true or false; got 'no'"),
         ("lstm:bias=1", "option bias of cell lstm must be true or false; got 1"),

@@ -18,7 +18,7 @@ def cells(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the cells: parameters and their number for a size, where each comes from, and what is broken."""
+    """List the cells: states, parameters and their number, where each was published, and which are broken."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -29,14 +29,19 @@ def cells(
     if json:
         print_json(rows)
         return
-    table = Table(
-        "cell", "states", "parameters", f"count (I={input}, H={hidden})", "from", "note", *["traceable"] * traceable
-    )
+    broken = any(row["error"] for row in rows)
+    table = Table(title=f"count of parameters for I={input}, H={hidden}", title_justify="left")
+    table.add_column("cell", no_wrap=True)
+    table.add_column("states")
+    table.add_column("parameters")
+    table.add_column("count", justify="right", no_wrap=True)
+    for name in ("source", "from", *["note"] * broken, *["traceable"] * traceable):
+        table.add_column(name)
     for row in rows:
-        shapes = "  ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in row["parameters"].items())
         count = f"{row['count']:,}" if row["count"] else "–"
-        told = [row[key] or "" for key in ("error", "traceable") if key in row]
-        table.add_row(row["name"], ", ".join(row["states"]), shapes, count, row["distribution"], *map(escape, told))
+        told = [row["error"] or ""] * broken + [row.get("traceable") or ""] * traceable
+        words = (row["source"], row["distribution"], *told)
+        table.add_row(row["name"], " ".join(row["states"]), " ".join(row["parameters"]), count, *map(escape, words))
     Console(emoji=False).print(table)
 
 
@@ -46,14 +51,16 @@ def _row(entry: Any, input_size: int, hidden_size: int, traceable: bool) -> dict
     from rnnbp.registry import CELLS, distribution
 
     row: dict[str, Any] = {"name": entry.name, "distribution": distribution(entry), "error": None}
-    row |= {"states": [], "parameters": {}, "count": 0} | ({"traceable": None} if traceable else {})
+    row |= {"source": "", "states": [], "parameters": {}, "count": 0} | ({"traceable": None} if traceable else {})
     if CELLS[entry.name] != entry:
         return row | {"error": f"hidden: the name belongs to {distribution(CELLS[entry.name])}"}
     try:
         cell = CELLS.make(entry.name, input_size, hidden_size)
         shapes = {name: list(spec.shape) for name, spec in cell.params.items()}
         counted = {"parameters": shapes, "count": sum(map(prod, shapes.values()))}
+        blank = getattr(cell, "unfed", {}).values()  # blocks of U that count as zero
+        counted["count"] -= sum(map(len, blank)) * hidden_size**2
         counted |= {"traceable": untraceable(cell) or "yes"} if traceable else {}
-        return row | {"states": list(cell.states), **counted}
+        return row | {"source": cell.source, "states": list(cell.states), **counted}
     except Exception as error:  # a broken plugin is a line in the list, not the end of it
         return row | {"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"}

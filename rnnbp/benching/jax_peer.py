@@ -14,6 +14,7 @@ from rnnbp.backends import Backend
 from rnnbp.benching.contenders import BOTH, FORWARD, Contender
 from rnnbp.benching.problems import Problem
 from rnnbp.benching.timing import host_seconds
+from rnnbp.benching.torch_peer import layer_of
 from rnnbp.cells.elman import Elman
 from rnnbp.cells.gru import GRU
 from rnnbp.cells.lstm import LSTM
@@ -23,8 +24,7 @@ from rnnbp.numerics import Array, HostArray
 
 def lacks(cell: Any) -> str:
     """Why there is no such scan; "" where there is."""
-    plain = getattr(cell, "activation", "tanh") in ("tanh", "relu") and not getattr(cell, "peepholes", False)
-    return "" if type(cell) in (Elman, LSTM, GRU) and plain else "no jax.lax.scan is written for it"
+    return "" if layer_of(cell) else "no jax.lax.scan is written for it"  # they are written for the same cells
 
 
 def elman(jax: Any, activation: str, p: dict[str, Array], s: Any, ax: Array) -> Any:

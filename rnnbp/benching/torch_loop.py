@@ -16,7 +16,7 @@ from torch import Tensor, addmm, nn, sigmoid, tanh
 from rnnbp.backends import Backend
 from rnnbp.benching.contenders import Contender
 from rnnbp.benching.problems import Problem
-from rnnbp.benching.torch_peer import by_autograd
+from rnnbp.benching.torch_peer import by_autograd, is_textbook
 from rnnbp.numerics import HostArray
 
 
@@ -97,6 +97,7 @@ def torch_loop(problem: Problem, on: Backend) -> Contender:
     """The module for a problem's cell, on a device of the torch backend."""
     kind = type(problem.cell)
     made = MODULES.get(f"{kind.__module__}.{kind.__qualname__}", OwnStep)
+    made = made if is_textbook(problem.cell, kind, "peepholes") else OwnStep
     module: Callable[[Any], Any] = made(problem, on)
     parameters = dict(module.named_parameters())  # type: ignore[attr-defined]
 

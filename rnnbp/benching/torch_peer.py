@@ -23,13 +23,20 @@ from rnnbp.numerics import HostArray
 
 def layer_of(cell: Any) -> tuple[str, dict[str, Any]] | None:
     """The class in torch.nn that computes the same as a cell, and its options; None where there is none."""
-    if type(cell) is LSTM and not cell.peepholes:
+    if is_textbook(cell, LSTM):
         return "LSTM", {}
-    if type(cell) is GRU:
+    if is_textbook(cell, GRU):
         return "GRU", {}
-    if type(cell) is Elman and cell.activation in ("tanh", "relu"):
+    if is_textbook(cell, Elman, "activation") and cell.activation in ("tanh", "relu"):
         return "RNN", {"nonlinearity": cell.activation}
     return None
+
+
+def is_textbook(cell: Any, kind: type[Any], *free: str) -> bool:
+    """Whether a cell is of that kind and has no unusual option, those in `free` and its biases aside."""
+    options = ("bias", "forget_bias", *free)
+    given = {name: getattr(cell, name) for name in options if hasattr(cell, name)}
+    return type(cell) is kind and cell == kind(cell.input_size, cell.hidden_size, **given)
 
 
 def lacks(cell: Any) -> str:

@@ -34,6 +34,7 @@ class Elman(PointwiseCell):
     activation: str = "tanh"
 
     gates = ("h",)
+    source = "Elman 1990"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,6 +26,7 @@ class GRU(PointwiseCell):
     """
 
     gates = ("r", "z", "n")
+    source = "Cho et al. 2014, arXiv 1406.1078v1"
     split = ("n",)
     memory_gates = {"z": 1}
 

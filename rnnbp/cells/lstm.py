@@ -1,81 +1,153 @@
-"""Long short-term memory with forget gate."""
+"""Long short-term memory: one derivation for the whole family, whose members are options."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rnnbp.cellbase import Cotangents, Data, Param, Params, State
+from rnnbp.cells.activations import activation
+from rnnbp.errors import UserError
 from rnnbp.initializers import normal
-from rnnbp.numerics import Array, Namespace, sigmoid
+from rnnbp.numerics import Array, Namespace, detach
 from rnnbp.pointwise import PointwiseBackward, PointwiseCell
 
 
 @dataclass(frozen=True)
 class LSTM(PointwiseCell):
-    """Long short-term memory with forget gate (Gers, Schmidhuber & Cummins 2000) and, as an option, diagonal
-    peepholes (Gers & Schmidhuber 2000; Graves 2013, eq. 7–11).
+    """Long short-term memory with forget gate (Gers, Schmidhuber & Cummins 2000) and its variants.
 
         i = σ(a_i + p_i ∘ c)      input gate              a_k = x W_k + h U_k + b_k
-        f = σ(a_f + p_f ∘ c)      forget gate             p_k = 0 without peepholes
-        g = tanh(a_g)             candidate
+        f = σ(a_f + p_f ∘ c)      forget gate             p_k = 0 unless peepholes
+        g = φ(a_g)                candidate               φ = ψ = tanh unless said
         c' = f ∘ c + i ∘ g        cell state
         o = σ(a_o + p_o ∘ c')     output gate: sees the new cell state
-        h' = o ∘ tanh(c')
+        h' = o ∘ ψ(c')
 
-    Backward, with dh', dc' the errors that reach h' and c' from outside, and t = tanh(c'):
+    Backward, with dh', dc' the errors that reach h' and c' from outside, and t = ψ(c'):
 
         da_o = dh' t o(1−o)                               through the output gate
-        dc' += dh' o (1−t²) + da_o p_o                    c' is also seen by the output and by o's peephole
-        da_i = dc' g i(1−i)   da_f = dc' c f(1−f)   da_g = dc' i (1−g²)
+        dc' += dh' o ψ'(c') + da_o p_o                    c' is also seen by the output and by o's peephole
+        da_i = dc' g i(1−i)   da_f = dc' c f(1−f)   da_g = dc' i φ'(a_g)
         dc   = dc' f + da_i p_i + da_f p_f                the carousel, and the peepholes of i and f
 
-    Shapes: x (B, I), h and c (B, H), W (I, 4H), U (H, 4H), b (4H) in the order i, f, g, o; pi, pf, po (H).
-    The forget gate's bias starts at `forget_bias` (Gers et al. 2000; Józefowicz, Zaremba & Sutskever 2015).
+    peepholes: diagonal (Gers & Schmidhuber 2000; Graves 2013, eq. 7–11). peephole_error=False: their weights learn, but
+    no error passes them to c (Gers, Schraudolph & Schmidhuber 2002): the terms da_k p_k above are left out.
+    without: gates that are 1 throughout, of i, f, o. coupled: f = 1 − i, so da_i = dc' (g − c) i(1−i), without a_f.
+    input_activation φ, output_activation ψ: names of `cells.activations`. clip: bound of what enters σ and φ, as in ONNX.
+    gate_recurrence: i, f and o are states, too, which U feeds to each other (Greff et al. 2017, FGR).
+
+    Shapes: x (B, I), h and c (B, H), W (I, GH), U (H, GH), b (GH) in the order i, f, g, o less what is left out;
+    pi, pf, po (H). The forget gate's bias starts at `forget_bias` (Gers et al. 2000; Józefowicz, Zaremba & Sutskever 2015).
     """
 
     peepholes: bool = False
     forget_bias: float = 1.0
+    coupled: bool = False
+    without: tuple[str, ...] = ()
+    input_activation: str = "tanh"
+    output_activation: str = "tanh"
+    gate_recurrence: bool = False
+    peephole_error: bool = True
+    clip: float | None = None
 
-    gates = ("i", "f", "g", "o")
+    def __post_init__(self) -> None:
+        if isinstance(self.without, str):
+            object.__setattr__(self, "without", tuple(filter(None, self.without.split("+"))))
+        if strangers := set(self.without) - {"i", "f", "o"}:
+            raise UserError(f"without names gates among i, f and o; got {', '.join(sorted(strangers))}")
+        if self.coupled and {"i", "f"} & set(self.without):
+            raise UserError(f"coupled makes f = 1 − i; got without={'+'.join(self.without)}: leave one of them out")
+        for name in (self.input_activation, self.output_activation):
+            activation(name, self.clip)
+        super().__post_init__()
+
+    @property
+    def source(self) -> str:
+        if self.input_activation == "bipolar2":
+            return "Hochreiter & Schmidhuber 1997"
+        if self.without or self.coupled or self.gate_recurrence or self.input_activation != self.output_activation:
+            return "Greff et al. 2017, arXiv 1503.04069"
+        return "Gers & Schmidhuber 2000" if self.peepholes else "Gers, Schmidhuber & Cummins 2000"
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        return tuple(k for k in ("i", "f", "g", "o") if k not in self.without and not (k == "f" and self.coupled))
+
+    @property
+    def sigmoids(self) -> tuple[str, ...]:
+        """The gates but the candidate: those that may have a peephole, or be states."""
+        return tuple(gate for gate in self.gates if gate != "g")
 
     @property
     def states(self) -> dict[str, tuple[int, ...]]:
-        return {"h": (self.hidden_size,), "c": (self.hidden_size,)}
+        return dict.fromkeys(("h", "c", *(self.sigmoids if self.gate_recurrence else ())), (self.hidden_size,))
+
+    @property
+    def recurrent(self) -> tuple[str, ...]:
+        return ("h", *self.sigmoids) if self.gate_recurrence else ("h",)
+
+    @property
+    def unfed(self) -> dict[str, tuple[str, ...]]:
+        return {"g": self.sigmoids} if self.gate_recurrence else {}
 
     @property
     def elementwise(self) -> dict[str, Param]:
-        names = ("pi", "pf", "po") if self.peepholes else ()
-        return {name: Param((self.hidden_size,), normal(0.1)) for name in names}
+        return {f"p{gate}": Param((self.hidden_size,), normal(0.1)) for gate in self.sigmoids if self.peepholes}
+
+    @property
+    def memory_gates(self) -> dict[str, int]:
+        return {} if "f" in self.without else {"f": 1, "i": -1}
 
     def gate_bias(self, gate: str) -> float:
-        return self.forget_bias if gate == "f" else 0.0
+        return {"f": self.forget_bias, "i": -self.forget_bias if self.coupled else 0.0}.get(gate, 0.0)
 
     def pointwise(
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
     ) -> tuple[State, PointwiseBackward]:
         del e
-        (ai, af, ag, ao), (_, c) = a, s
-        if self.peepholes:
-            ai, af = ai + p["pi"] * c, af + p["pf"] * c  # [1]
-        i, f, g = sigmoid(xp, ai), sigmoid(xp, af), xp.tanh(ag)  # [2]
-        c1 = f * c + i * g  # [3]
-        if self.peepholes:
-            ao = ao + p["po"] * c1  # [4]
-        o = sigmoid(xp, ao)  # [5]
-        t = xp.tanh(c1)  # [6]
+        sigma, phi = (activation(name, self.clip) for name in ("sigmoid", self.input_activation))
+        psi = activation(self.output_activation)
+        (_, c, *_), operands = s, dict(zip(self.gates, a, strict=True))
+        seen: Callable[[Array], Array] = (lambda c: c) if self.peephole_error else detach
+
+        def gate(k: str, c: Array) -> tuple[Any, Any]:
+            """σ(a_k + p_k ∘ c) with its backward; 1 where there is no such gate."""
+            if k not in operands:
+                return 1.0, None
+            return sigma(xp, operands[k] + p[f"p{k}"] * seen(c) if self.peepholes else operands[k])
+
+        i, to_i = gate("i", c)  # [1]
+        f, to_f = (1.0 - i, None) if self.coupled else gate("f", c)  # [2]
+        g, to_g = phi(xp, operands["g"])  # [3]
+        c1 = f * c + i * g  # [4]
+        o, to_o = gate("o", c1)  # [5]
+        t, to_c = psi(xp, c1)  # [6]
         h1 = o * t  # [7]
+        values = {"i": i, "f": f, "o": o}
+        seeing = self.sigmoids if self.peepholes and self.peephole_error else ()
 
         def backward(ds1: State) -> tuple[Cotangents, Cotangents, dict[str, Array]]:
-            dh1, dc1 = ds1
-            do = dh1 * t * o * (1 - o)  # [7] [5]
-            dc1 = dc1 + dh1 * o * (1 - t * t)  # [7] [6]
-            if self.peepholes:
-                dc1 = dc1 + do * p["po"]  # [4]
-            di, df, dg = dc1 * g * i * (1 - i), dc1 * c * f * (1 - f), dc1 * i * (1 - g * g)  # [3] [2]
-            dc = dc1 * f  # [3]
-            if not self.peepholes:
-                return (di, df, dg, do), (None, dc), {}
-            dc = dc + di * p["pi"] + df * p["pf"]  # [1]
-            return (di, df, dg, do), (None, dc), {"pi": di * c, "pf": df * c, "po": do * c1}  # [1] [4]
+            dh1, dc1, *fed = ds1  # with gate recurrence also the errors of the gates as states
+            of = dict(zip(self.sigmoids, fed, strict=False))
 
-        return (h1, c1), backward
+            def back(k: str, to: Any, d: Array) -> Array:
+                """The error of a_k, from the error d of the gate's value."""
+                return None if to is None else to(d + of[k] if fed else d)
+
+            do = back("o", to_o, dh1 * t)  # [7] [5]
+            dc1 = dc1 + to_c(dh1 * o)  # [7] [6]
+            if "o" in seeing:
+                dc1 = dc1 + do * p["po"]  # [5]
+            di = back("i", to_i, dc1 * (g - c) if self.coupled else dc1 * g)  # [4] [2] [1]
+            df = back("f", to_f, dc1 * c)  # [4] [2]
+            dg = to_g(dc1 * i)  # [4] [3]
+            dc = dc1 * f  # [4]
+            for k, d in (("i", di), ("f", df)):
+                dc = dc + d * p[f"p{k}"] if k in seeing else dc  # [2] [1]
+            da = {k: d for k, d in {"i": di, "f": df, "g": dg, "o": do}.items() if k in operands}
+            dp = {f"p{k}": da[k] * seen(c1 if k == "o" else c) for k in self.sigmoids if self.peepholes}  # [5] [2] [1]
+            return tuple(da.values()), (None, dc, *(None for _ in fed)), dp
+
+        return (h1, c1, *(values[k] for k in self.sigmoids if self.gate_recurrence)), backward

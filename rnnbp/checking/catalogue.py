@@ -19,7 +19,8 @@ from rnnbp.truncation import Truncation
 # the options under which a built-in cell has other equations
 VARIANTS = {
     "elman": ("elman", "elman:activation=sigmoid", "elman:activation=relu", "elman:activation=identity"),
-    "lstm": ("lstm", "lstm:peepholes=true"),
+    "lstm": ("lstm", "lstm:peepholes=true,peephole_error=false", "lstm:peepholes=true,clip=0.8", "lstm:stopped=i+f"),
+    "lstm-1997": ("lstm-1997", "lstm-1997:truncated=false"),
     "gru": ("gru", "gru:reset=before"),
     "indrnn": ("indrnn", "indrnn:activation=tanh"),
     "rhn": ("rhn", "rhn:depth=3,coupled=false"),

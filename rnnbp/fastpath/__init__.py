@@ -1,5 +1,6 @@
 """What the fast scans of backends share: how a traced cell's values are laid out, and cotangents with copies."""
 
+from rnnbp.fastpath.blanking import blanked as blanked
 from rnnbp.fastpath.copies import copied as copied
 from rnnbp.fastpath.copies import linear as linear
 from rnnbp.fastpath.layout import Layout as Layout

@@ -39,6 +39,7 @@ class MGU(PointwiseCell):
     """
 
     gates = ("f", "n")
+    source = "Zhou et al. 2016, arXiv 1603.09420"
     split = ("n",)
 
     def pointwise(
@@ -75,6 +76,8 @@ class ResetBeforeMGU(Cell):
     """
 
     bias: bool = True
+
+    source = "Zhou et al. 2016, arXiv 1603.09420"
 
     @property
     def params(self) -> dict[str, Param]:
