@@ -67,7 +67,7 @@ def test_cells_say_whether_they_can_be_traced(capsys, monkeypatch):
     assert told["before"].startswith("it is a plain Cell") and "\n" not in told["before"]
     for options in ((), ("--traceable",)):
         code, out, _ = call(capsys, "cells", *options)
-        assert code == 0 and "lstm" in out and ("traceable" in out) is bool(options)
+        assert code == 0 and "lstm-cifg" in out and ("traceable" in out) is bool(options)
     assert "traceable" not in json.loads(call(capsys, "cells", "--json")[1])[0]
 
 

@@ -184,7 +184,7 @@ def test_options_reach_the_cell():
     [
         (
             "lstm:peephole=true",
-            f"unknown option of cell lstm 'peephole': did you mean peepholes? known are {LSTM_OPTIONS}",
+            f"unknown option of cell lstm 'peephole': did you mean peepholes or peephole_error? known are {LSTM_OPTIONS}",
         ),
         ("lstm:input_size=3", f"unknown option of cell lstm 'input_size': known are {LSTM_OPTIONS}"),
         ("gru:peepholes=true", "unknown option of cell gru 'peepholes': known are bias, reset"),

@@ -6,9 +6,11 @@ forward leaves is only read by the backward, which writes to arrays of its own: 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rnnbp.cellbase import Params, State
+from rnnbp.fastpath import blanked
 from rnnbp.numerics import Array, freeze
 from rnnbp_cupy.devices import Device
 from rnnbp_cupy.gradients import backward_of
@@ -17,7 +19,11 @@ from rnnbp_cupy.problems import Left, Problem, problem_of
 
 def scan(device: Device, cell: Any, params: Params, xs: Array, s0: State, **options: Any) -> Any:
     """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable path is to run."""
-    problem = problem_of(device, cell, params, xs, s0, **options)
+    return blanked(partial(_scan, device))(cell, params, xs, s0, **options)
+
+
+def _scan(device: Device, *arguments: Any, **options: Any) -> Any:
+    problem = problem_of(device, *arguments, **options)
     if problem is None:
         return NotImplemented
     ys, s_T, left = _forward(problem)

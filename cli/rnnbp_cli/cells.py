@@ -32,16 +32,14 @@ def cells(
     broken = any(row["error"] for row in rows)
     table = Table(title=f"count of parameters for I={input}, H={hidden}", title_justify="left")
     table.add_column("cell", no_wrap=True)
-    table.add_column("states")
-    table.add_column("parameters")
+    words = ("traceable",) if traceable else ("states", "parameters", "source", "distribution")
+    for word in (*words, *["error"] * broken):
+        table.add_column(word)
     table.add_column("count", justify="right", no_wrap=True)
-    for name in ("source", "from", *["note"] * broken, *["traceable"] * traceable):
-        table.add_column(name)
     for row in rows:
-        count = f"{row['count']:,}" if row["count"] else "–"
-        told = [row["error"] or ""] * broken + [row.get("traceable") or ""] * traceable
-        words = (row["source"], row["distribution"], *told)
-        table.add_row(row["name"], " ".join(row["states"]), " ".join(row["parameters"]), count, *map(escape, words))
+        told = [row.get(word) or "" for word in (*words, *["error"] * broken)]
+        lines = [word if isinstance(word, str) else " ".join(word) for word in told]
+        table.add_row(row["name"], *map(escape, lines), f"{row['count']:,}" if row["count"] else "–")
     Console(emoji=False).print(table)
 
 

@@ -35,11 +35,11 @@ class LSTM(PointwiseCell):
     peepholes: diagonal (Gers & Schmidhuber 2000; Graves 2013, eq. 7–11). peephole_error=False: their weights learn, but
     no error passes them to c (Gers, Schraudolph & Schmidhuber 2002): the terms da_k p_k above are left out.
     without: gates that are 1 throughout, of i, f, o. coupled: f = 1 − i, so da_i = dc' (g − c) i(1−i), without a_f.
-    input_activation φ, output_activation ψ: names of `cells.activations`. clip: bound of what enters σ and φ, as in ONNX.
+    input_activation φ, output_activation ψ: names of `cells.activations`. clip: bound of what enters σ and φ (ONNX).
     gate_recurrence: i, f and o are states, too, which U feeds to each other (Greff et al. 2017, FGR).
 
     Shapes: x (B, I), h and c (B, H), W (I, GH), U (H, GH), b (GH) in the order i, f, g, o less what is left out;
-    pi, pf, po (H). The forget gate's bias starts at `forget_bias` (Gers et al. 2000; Józefowicz, Zaremba & Sutskever 2015).
+    pi, pf, po (H). The forget gate's bias starts at `forget_bias` (Józefowicz, Zaremba & Sutskever 2015).
     """
 
     peepholes: bool = False
