@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import array_namespace
 
+from rnnbp.around.connections import dropped, plus, seen
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, Param, Params, State
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast
-from rnnbp.registry import CELLS
+from rnnbp.registry import cell as make_cell
 from rnnbp.scanning import run, scan
 from rnnbp.truncation import Window
 from rnnbp.validation import check_names, check_window
@@ -27,9 +28,23 @@ class Stack:
     """Layers of cells, each layer a forward cell or a forward and a reverse one whose outputs stand side by side.
 
     Parameters are named `<layer>.<name>`, those of a reverse cell `<layer>.reverse.<name>`.
+    residual: layers that give x + h, h being what their cells give for x (He et al. 2016; Prakash et al. 2016, arXiv
+    1610.03098): dx = dy + the error that comes through the cells.
     """
 
     layers: tuple[tuple[Cell, ...], ...]
+    residual: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for k in self.residual:
+            if not 0 <= k < len(self.layers):
+                raise UserError(f"residual names layers, 0 to {len(self.layers) - 1}; got {k}")
+            n_in, n_out = self.layers[k][0].input_size, sum(cell.output_size for cell in self.layers[k])
+            if n_in != n_out:
+                raise UserError(f"a residual layer is as wide as its input; layer {k} gives {n_out} for {n_in}")
+        for _, cell in self.cells:
+            if "dropout" in cell.data:
+                raise UserError(f"dropout is a layer's own data in a stack; {cell} has some, too: give it another name")
 
     @property
     def cells(self) -> Iterator[tuple[str, Cell]]:
@@ -45,6 +60,11 @@ class Stack:
     def of_cells(self, change: Callable[[Cell], Cell]) -> Stack:
         """The same stack with each of its cells changed."""
         return replace(self, layers=tuple(tuple(map(change, layer)) for layer in self.layers))
+
+    @property
+    def dropouts(self) -> list[str]:
+        """The data that may be given, `<k>.dropout`, for what each layer reads and what the stack gives."""
+        return [f"{k}.dropout" for k in range(len(self.layers) + 1)]
 
     @property
     def input_size(self) -> int:
@@ -85,8 +105,11 @@ class Stack:
         backward(dys, ds_T=None, window=None) -> (dparams, dxs, ds_start), as in `rnnbp.scan`, with one state per cell.
         A window is cut at the same step in every layer; a layer below gets errors at all of its steps.
         data are named like parameters, `<layer>.<name>`. There is no `record`: it is for single cells, in `rnnbp.scan`.
+        Where data hold `<k>.dropout` (..., T, B, N), it multiplies what layer k reads (Zaremba et al. 2014, arXiv
+        1409.2329), for k = the number of layers what the stack gives. A residual layer adds its input as it was before.
         """
         ys, last, backs = self._forward(scan, params, xs, s0, mask, resets, data, backend)
+        drops = [(data or {}).get(name) for name in self.dropouts]
 
         def backward(
             dys: Array | None = None, ds_T: States | None = None, window: Window | None = None
@@ -97,9 +120,10 @@ class Stack:
                 window = check_window(window, ys.shape[-3], self.bidirectional)
             dparams: dict[str, Array] = {}
             errors: list[State] = []
-            index, dxs = len(last), dys
+            index, dxs = len(last), dropped(dys, drops[-1], self.dropouts[-1])
             for k, layer in reversed(list(enumerate(self.layers))):
                 below: Array = None
+                beside_cells = seen(dxs, mask, window) if k in self.residual else None
                 at = sum(cell.output_size for cell in layer)
                 for prefix, cell in reversed(list(zip((f"{k}.", f"{k}.reverse."), layer, strict=False))):
                     index -= 1
@@ -109,7 +133,7 @@ class Stack:
                     dparams |= {prefix + name: d for name, d in dp.items()}
                     errors.insert(0, ds)
                     below = dx if below is None else below + dx
-                dxs = below
+                dxs = plus(dropped(below, drops[k], self.dropouts[k]), beside_cells)
                 if window is not None:
                     window = Window(window.start, window.start, window.stop, window.decay)
             return {name: dparams[name] for name in self.params}, dxs, tuple(errors)
@@ -145,13 +169,15 @@ class Stack:
         cells = list(self.cells)
         given = data or {}
         check_names("parameters of the stack", params, self.params)
-        check_names("data of the stack", given, [prefix + name for prefix, cell in cells for name in cell.data])
+        needed = [prefix + name for prefix, cell in cells for name in cell.data]
+        check_names("data of the stack", given, needed + [name for name in self.dropouts if name in given])
         if s0 is not None and len(s0) != len(cells):
             raise UserError(f"s0 must hold one state per cell, {len(cells)}; got {len(s0)}")
         last: list[State] = []
         backs: list[Any] = []
         for k, layer in enumerate(self.layers):
-            outputs = []
+            outputs, below = [], xs
+            xs = dropped(xs, given.get(self.dropouts[k]), self.dropouts[k])
             for reverse, cell in enumerate(layer):
                 prefix = f"{k}.reverse." if reverse else f"{k}."
                 own = {name: params[prefix + name] for name in cell.params}
@@ -163,7 +189,9 @@ class Stack:
                 last.append(s)
                 backs += back
             xs = beside(outputs)
-        return xs, tuple(last), backs
+            if k in self.residual:
+                xs = xs + seen(below, mask)
+        return dropped(xs, given.get(self.dropouts[-1]), self.dropouts[-1]), tuple(last), backs
 
 
 def beside(outputs: list[Array]) -> Array:
@@ -175,13 +203,22 @@ def beside(outputs: list[Array]) -> Array:
     return xp.concat([broadcast(xp, y, lead, 3) for y in outputs], axis=-1)
 
 
-def stack(spec: str, input_size: int, hidden_size: int, layers: int = 1, bidirectional: bool = False) -> Stack:
-    """`layers` cells NAME[:option=value,…] of one width on top of each other."""
+def stack(
+    spec: str,
+    input_size: int,
+    hidden_size: int,
+    layers: int = 1,
+    bidirectional: bool = False,
+    residual: bool = False,
+) -> Stack:
+    """`layers` cells NAME[:option=value,…] of one width on top of each other; residual: all but the first are."""
     if layers < 1:
         raise UserError(f"layers must be at least 1; got {layers}")
     made: list[tuple[Cell, ...]] = []
     width = input_size
     for _ in range(layers):
-        made.append(tuple(CELLS.make(spec, width, hidden_size) for _ in range(1 + bidirectional)))
+        made.append(tuple(make_cell(spec, width, hidden_size) for _ in range(1 + bidirectional)))
         width = sum(cell.output_size for cell in made[-1])
-    return Stack(tuple(made))
+    if residual and layers == 1:
+        raise UserError("residual layers are those above the first; got one layer: add another, or leave it out")
+    return Stack(tuple(made), tuple(range(1, layers)) if residual else ())

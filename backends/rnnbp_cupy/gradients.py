@@ -51,7 +51,7 @@ class Pass:
         fed = self._steps(dys, dz, errors, sums)
         dp, dxs = self._products(dz)
         dp |= {name: self._total(name, total) for name, total in sums.items()}
-        return {name: dp[name] for name in q.cell.params}, dxs, self._entered(errors, fed)
+        return {name: dp[name] for name in q.cell.params if name in dp}, dxs, self._entered(errors, fed)
 
     def _steps(
         self, dys: Array | None, dz: Array, errors: Mapping[str, Array], sums: Mapping[str, Array]
