@@ -34,7 +34,7 @@ def cells(
     table.add_column("cell", no_wrap=True)
     words = ("traceable",) if traceable else ("states", "parameters", "source", "distribution")
     for word in (*words, *["error"] * broken):
-        table.add_column(word)
+        table.add_column({"distribution": "from", "error": "note"}.get(word, word))
     table.add_column("count", justify="right", no_wrap=True)
     for row in rows:
         told = [row.get(word) or "" for word in (*words, *["error"] * broken)]
