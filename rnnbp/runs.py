@@ -24,9 +24,12 @@ from safetensors.numpy import save
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 FILES = {"config.json", "metrics.csv", "last.safetensors", "best.safetensors", "curve.png"}
-COLUMNS = ("step", "train_loss", "valid_loss", "grad_norm", "clipped", "tokens_per_second")
+FIRST = ("step", "train_loss", "valid_loss", "grad_norm", "clipped", "tokens_per_second")  # those of format 1
+CLIPPING = ("clip_value", "clip_tensor", "clip_norm", "cosine", "cosine_min", "clip_step", "cosine_step")
+COLUMNS = (*FIRST, "penalty", *CLIPPING)
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         meta = None
     if not isinstance(meta, dict):
         raise UserError(f"checkpoint {path} is damaged, its metadata are not readable: use another one")
-    if meta.get("format") != FORMAT:
-        raise UserError(f"checkpoint {path} has format {meta.get('format')}, this version reads {FORMAT}")
+    if meta.get("format") not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise UserError(f"checkpoint {path} has format {meta.get('format')}, this version reads {known}")
     return Checkpoint(arrays, meta)
 
 
@@ -153,13 +157,16 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.csv"
     if not path.is_file():
         return []
-    rows = []
+    rows: list[dict[str, Any]] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]:
+        first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        columns = first.rstrip("\n").split(",")  # an earlier version wrote fewer
+        for line in lines:
             fields = line.rstrip("\n").split(",")
-            if line.endswith("\n") and len(fields) == len(COLUMNS):
-                named = zip(COLUMNS, fields, strict=True)
-                rows.append({c: None if f == "" else int(f) if c == "step" else float(f) for c, f in named})
+            if line.endswith("\n") and len(fields) == len(columns):
+                named = zip(columns, fields, strict=True)
+                found = {c: None if f == "" else int(f) if c == "step" else float(f) for c, f in named}
+                rows.append({c: found.get(c) for c in COLUMNS})
     except ValueError as error:
         raise UserError(f"{path} must hold the numbers that the run wrote ({error}): move it away to go on") from None
     return rows

@@ -69,7 +69,7 @@ def test_foreign_checkpoints_are_refused(tmp_path):
         with pytest.raises(UserError, match="damaged, its metadata are not readable"):
             read_checkpoint(path)
     save_file({"a": np.zeros(2)}, path, metadata={"rnnbp": json.dumps({"format": 99})})
-    with pytest.raises(UserError, match="format 99, this version reads 1"):
+    with pytest.raises(UserError, match="format 99, this version reads 1 and 2"):
         read_checkpoint(path)
 
 
@@ -124,12 +124,27 @@ def test_the_folder_one_is_in_is_refused(tmp_path, monkeypatch):
 def test_damaged_metrics_are_one_line(tmp_path):
     folder = tmp_path / "run"
     create_run(folder, {}, some_checkpoint(), ROW, force=False)
-    for damage in (b"1,two,3,4,5,6\n", b"\xff\xfe\n"):
+    for damage in (b"1,two" + b",3" * (len(COLUMNS) - 2) + b"\n", b"\xff\xfe\n"):
         whole = (folder / "metrics.csv").read_bytes()
         (folder / "metrics.csv").write_bytes(whole + damage)
         with pytest.raises(UserError, match="must hold the numbers that the run wrote .*: move it away to go on"):
             read_rows(folder)
         (folder / "metrics.csv").write_bytes(whole)
+
+
+def test_rows_of_an_earlier_version_are_read_and_go_on(tmp_path):
+    """It wrote fewer columns; what is written anew has them all."""
+    folder = tmp_path / "run"
+    create_run(folder, {}, some_checkpoint(), ROW, force=False)
+    old = ["step,train_loss,valid_loss,grad_norm,clipped,tokens_per_second", "0,,0.5,,,", "4,0.25,0.5,1.5,0.0,100"]
+    (folder / "metrics.csv").write_text("\n".join(old) + "\n")
+    first, second = read_rows(folder)
+    assert list(first) == list(COLUMNS) and first["valid_loss"] == 0.5 and first["penalty"] is None
+    assert second["grad_norm"] == 1.5 and second["cosine"] is None
+    cut_rows(folder, 4)
+    append_row(folder, ROW | {"step": 8, "penalty": 0.125})
+    assert [row["penalty"] for row in read_rows(folder)] == [None, None, 0.125]
+    assert (folder / "metrics.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
 
 
 def test_what_is_not_a_run_is_never_touched(tmp_path):

@@ -16,25 +16,7 @@ from rnnbp.runs import Checkpoint
 from rnnbp.sources import Cursor
 from rnnbp.stacking import States
 from rnnbp.training.config import Setup, initial_params
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Sums over the steps since the last row of metrics."""
-
-    steps: int = 0
-    loss: float = 0.0
-    grad_norm: float = 0.0
-    clipped: int = 0
-    seconds: float = 0.0
-
-    def row(self, step: int, valid_loss: float, tokens_per_step: int) -> dict[str, Any]:
-        """The row of metrics that these steps make."""
-        n = self.steps
-        means = {"train_loss": self.loss / n, "grad_norm": self.grad_norm / n, "clipped": self.clipped / n} if n else {}
-        speed = round(n * tokens_per_step / self.seconds) if self.seconds else None
-        empty = dict.fromkeys(("train_loss", "grad_norm", "clipped"))
-        return {"step": step, "valid_loss": valid_loss, "tokens_per_second": speed} | empty | means
+from rnnbp.training.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -80,6 +62,8 @@ def from_checkpoint(setup: Setup, checkpoint: Checkpoint) -> State:
     meta = complete(checkpoint)
     if meta["data"]["fingerprint"] != setup.source.fingerprint:
         raise UserError("the data have changed since the run began (their SHA-256 differs): resume with the same data")
+    if meta["format"] == 1 and setup.optimizer.weight_decay:
+        raise UserError("the run decayed biases, which this version does not: start it anew")
     if meta["path"] != setup.backend.path:
         raise UserError(
             f"the run went through the {meta['path']} path, which is not {setup.backend.path}: start it anew"

@@ -1,0 +1,70 @@
+"""The gradient of one training step: of the loss, and of the penalties beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnbp.around.clipping import ErrorClipping
+from rnnbp.cellbase import Cell, Params
+from rnnbp.model import Model
+from rnnbp.numerics import Array
+from rnnbp.optim import global_norm
+from rnnbp.penalties import l2
+from rnnbp.stacking import States
+from rnnbp.training.clipping import cosine
+from rnnbp.training.config import Setup
+
+
+class Gradient(NamedTuple):
+    """The loss of the data and the penalties apart, the gradient of both, and the last states."""
+
+    loss: float
+    penalty: float
+    gradients: dict[str, Array]
+    last: States
+
+
+def gradient(
+    setup: Setup, params: Params, xs: Array, targets: Array, carried: States | None, data: Params | None = None
+) -> Gradient:
+    """Of the run's model on one batch, truncated as the run is."""
+    return _of(setup.model, setup, params, xs, targets, carried, data)
+
+
+def _of(
+    model: Model,
+    setup: Setup,
+    params: Params,
+    xs: Array,
+    targets: Array,
+    carried: States | None,
+    data: Params | None,
+) -> Gradient:
+    loss, activity, last, backward = model.apart(params, xs, targets, carried, data=data, backend=setup.backend)
+    gradients, penalty = backward(setup.windows)[0], 0.0 if activity is None else float(activity)
+    if setup.config.l2:
+        value, decay = l2(model.params, params, setup.config.l2)
+        gradients = gradients | {name: gradients[name] + d for name, d in decay().items()}
+        penalty += float(value)
+    return Gradient(float(loss), penalty, gradients, last)
+
+
+def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> tuple[bool, float] | None:
+    """Whether clipping at every step changed a gradient, and the cosine to what it were without; None without it.
+
+    It costs another pass, for what was clipped on the way back is not known.
+    """
+    if setup.config.clip_step is None:
+        return None
+    bare = replace(setup.model, stack=setup.model.stack.of_cells(_within))
+    before = _of(bare, setup, *given).gradients
+    change = {name: g - found.gradients[name] for name, g in before.items()}
+    rounding = 100 * float(np.finfo(setup.config.dtype).eps) * float(global_norm(before))
+    return float(global_norm(change)) > rounding, cosine(before, found.gradients)
+
+
+def _within(cell: Cell) -> Cell:
+    return cell.cell if isinstance(cell, ErrorClipping) else cell
