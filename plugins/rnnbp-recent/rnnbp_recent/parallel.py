@@ -103,8 +103,8 @@ def _in_order(
         if dys is not None:
             dhs = dhs + _put(xp, within(masked), 0, within(dys))  # [3]
             dhs = xp.concat([xp.zeros_like(dhs[..., : lo - start, :, :]), dhs[..., lo - start :, :, :]], axis=-3)
-        if ds_T is not None and ds_T[0] is not None and stop == steps:
-            of_last = ds_T[0]
+        if ds_T is not None and ds_T[0] is not None:
+            of_last = ds_T[0] if stop == steps else xp.zeros_like(ds_T[0])
         dh = recurrence_backward(xp, within(a), dhs, of_last)  # [2]
         through = _put(xp, within(masked), 0, dh)  # [1]
         dparams, dxs = _gradients(xp, cell, p, within(xs), within(ax), within(entered), through)
