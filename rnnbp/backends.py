@@ -28,6 +28,7 @@ class Backend(ABC):
     path: ClassVar[str] = "portable"  # which code scans run through; equal bits are promised within one path only
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64", "complex64", "complex128")
     decays: ClassVar[bool] = False  # whether its scan honours a window's decay; else the portable one stands in
+    recomputes: ClassVar[bool] = False  # whether its scan takes `remat`; else the portable loop does
     target: ClassVar[str | None] = None  # the language that its fast scan generates from a cell, if it does
     api: ClassVar[int] = 1
 

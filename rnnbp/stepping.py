@@ -1,7 +1,7 @@
-"""What the loop of `scan` needs of a cell: one step forward, one step back, and what is done for all steps at once.
+"""What the loop of `scan` needs of a cell: one step forward, one step back, and what is done for many steps at once.
 
-A pointwise cell's input products are made before the loop and its weight gradients after it, each for all steps in one
-GEMM; only h U and its transpose stay in the loop. Any other cell takes its own `step`.
+A pointwise cell's input products are made ahead of the loop and its weight gradients behind it, each for a block of
+steps in one GEMM; only h U and its transpose stay in the loop. Any other cell takes its own `step`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class Stepper(ABC):
         """Make what all backwards share: were it left to the first, that might run in a trace where the next is not."""
         return None
 
+    def ahead(self, start: int, stop: int) -> None:
+        """Make what the steps start … stop−1, which are next, need of xs."""
+        del start, stop
+
     def at(self, t: int) -> dict[str, Array]:
         """The step's own data, (..., B, *shape)."""
         return {n: d[(..., t, slice(None), *[slice(None)] * self.trailing[n])] for n, d in self.data.items()}
@@ -49,8 +53,12 @@ class Stepper(ABC):
         """Step t from state s."""
 
     @abstractmethod
-    def collect(self, start: int, stop: int, kept: list[Kept], dp: Params) -> tuple[dict[str, Array], Array]:
-        """What steps start … stop−1 left, and the sum of their dp -> dparams, dxs (..., stop−start, B, I)."""
+    def collect(self, start: int, stop: int, kept: list[Kept]) -> tuple[dict[str, Array], Array]:
+        """What steps start … stop−1 left -> their sums beside those of dp, and dxs (..., stop−start, B, I)."""
+
+    def reduced(self, sums: Params) -> dict[str, Array]:
+        """All sums over time, those of dp among them -> dparams."""
+        return dict(sums)
 
 
 class PlainStepper(Stepper):
@@ -67,13 +75,13 @@ class PlainStepper(Stepper):
 
         return s1, step_back
 
-    def collect(self, start: int, stop: int, kept: list[Kept], dp: Params) -> tuple[dict[str, Array], Array]:
+    def collect(self, start: int, stop: int, kept: list[Kept]) -> tuple[dict[str, Array], Array]:
         xs = self.xs[..., start:stop, :, :]
         if all(dx is None for dx in kept):
-            return dict(dp), self.xp.zeros_like(xs)
+            return {}, self.xp.zeros_like(xs)
         some = next(dx for dx in kept if dx is not None)
         parts = [self.xp.zeros_like(some) if dx is None else dx for dx in kept]
-        return dict(dp), self.xp.stack(parts, axis=-3)
+        return {}, self.xp.stack(parts, axis=-3)
 
 
 class PointwiseStepper(Stepper):
@@ -84,9 +92,10 @@ class PointwiseStepper(Stepper):
     def __init__(
         self, xp: Namespace, cell: Any, p: Params, xs: Array, data: Params | None, record: Record | None
     ) -> None:
+        p = cell.connected(xp, p)
         super().__init__(xp, cell, p, xs, data, record)
         self.rows = rowwise(p, cell.elementwise)
-        self.ax = unfold(xp, cell.project(xp, p, fold(xp, xs)), xs.shape[-3])  # (..., T, B, GH)
+        self.first, self.ax = 0, xs[..., :0, :, :]  # of the block ahead: its first step, and x W + b
         self.operands = [n for g in cell.gates for n in ((f"{g}_x", f"{g}_h") if g in cell.split else (g,))]
 
     def prepare(self) -> None:
@@ -94,10 +103,15 @@ class PointwiseStepper(Stepper):
         ut = self.cell.feedback(self.xp, self.p)
         self.feedback = None if ut is None else packed(self.xp, ut)
 
+    def ahead(self, start: int, stop: int) -> None:
+        rows = fold(self.xp, self.xs[..., start:stop, :, :])
+        self.first, self.ax = start, unfold(self.xp, self.cell.project(self.xp, self.p, rows), stop - start)
+
     def forward(self, t: int, s: State) -> tuple[State, StepBack]:
-        xp, cell, h = self.xp, self.cell, self.cell.context(self.xp, s)
-        a = cell.preactivations(xp, self.p, self.ax[..., t, :, :], h)
-        s1, back = cell.pointwise(xp, a, s, self.rows, self.at(t))
+        xp, cell, e = self.xp, self.cell, self.at(t)
+        h = cell.context(xp, s, e)
+        a = cell.preactivations(xp, self.p, self.ax[..., t - self.first, :, :], h)
+        s1, back = cell.pointwise(xp, a, s, self.rows, e)
         self.note(t, back)
         if self.record is not None:
             for name, value in zip(self.operands, a, strict=True):
@@ -109,23 +123,26 @@ class PointwiseStepper(Stepper):
             if self.record is not None:
                 for name, d in zip(self.operands, da, strict=True):
                     self.record.note_error(t, f"da_{name}", xp.zeros_like(ds1[0]) if d is None else d)
-            return (h, dax, dah), dp, cell.carry(xp, self.feedback, dah, direct, ds1)
+            return (h, dax, dah), dp, cell.carry(xp, self.feedback, dah, direct, ds1, e)
 
         return s1, step_back
 
-    def collect(self, start: int, stop: int, kept: list[Kept], dp: Params) -> tuple[dict[str, Array], Array]:
+    def collect(self, start: int, stop: int, kept: list[Kept]) -> tuple[dict[str, Array], Array]:
         xp, cell = self.xp, self.cell
         h, dax, dah = ([step[k] for step in kept] for k in range(3))
-        rows = fold(xp, xp.stack(dax, axis=-3))  # (..., TB, GH)
-        grads = {"W": xp.matmul(xp.matrix_transpose(fold(xp, self.xs[..., start:stop, :, :])), rows)}
+        rows = fold(xp, xp.stack(dax, axis=-3))  # (..., CB, GH) for a block of C steps
+        sums = {"W": xp.matmul(xp.matrix_transpose(fold(xp, self.xs[..., start:stop, :, :])), rows)}
         if cell.recurrent:
             of_h = fold(xp, xp.stack(dah, axis=-3)) if cell.split else rows
-            grads["U"] = xp.matmul(xp.matrix_transpose(fold(xp, xp.stack(h, axis=-3))), of_h)
+            sums["U"] = xp.matmul(xp.matrix_transpose(fold(xp, xp.stack(h, axis=-3))), of_h)
         if cell.bias:
-            grads["b"] = xp.sum(rows, axis=-2)
-        shapes = cell.elementwise
-        grads |= {name: sum_rows(xp, d, shapes[name].shape) for name, d in dp.items()}
-        return grads, unfold(xp, matmul(xp, rows, xp.matrix_transpose(self.p["W"])), stop - start)
+            sums["b"] = xp.sum(rows, axis=-2)
+        return sums, unfold(xp, matmul(xp, rows, xp.matrix_transpose(self.p["W"])), stop - start)
+
+    def reduced(self, sums: Params) -> dict[str, Array]:
+        xp, shapes = self.xp, self.cell.elementwise
+        grads = {n: sum_rows(xp, d, shapes[n].shape) if n in shapes else d for n, d in sums.items()}
+        return self.cell.connected(xp, grads)
 
 
 def stepper(xp: Namespace, cell: Cell, p: Params, xs: Array, data: Params | None, record: Record | None) -> Stepper:

@@ -7,11 +7,12 @@ import pytest
 from cases import EVERY, WAYS, case, make, wanted
 from fast_cells import OFF, PORTABLE
 from helpers import T, agree, named, portable, problem
-from rnnbp_numpy import NumpyBackend, sequences
+from rnnbp_numpy import NumpyBackend
 from rnnbp_numpy.buffered import scan as buffered
 from rnnbp_numpy.programs import _logistic, program
 
 import rnnbp
+from rnnbp import blocks
 from rnnbp.fastpath import layout
 from rnnbp.lowering import reach
 from rnnbp.lowering.nodes import Graph
@@ -75,7 +76,7 @@ def test_it_equals_the_loop(name, way, dtype):
 @pytest.mark.parametrize("window", [(0, 2, T), (1, 2, 4), (2, 2, 3), (0, 0, 1)], ids=str)
 @pytest.mark.parametrize("name", TAKEN)
 def test_windows_and_pieces_of_any_length(name, window, rows, monkeypatch):
-    monkeypatch.setattr(sequences, "ROWS", rows)
+    monkeypatch.setattr(blocks, "ROWS", rows)
     (ours, dours), (theirs, dtheirs) = _both(case(name), rnnbp.Window(*window), **WAYS["mask and resets"])
     agree(dours, dtheirs)
     agree(ours, theirs)

@@ -22,6 +22,7 @@ class NumpyBackend(Backend):
     path = "numba" if COMPILED else "buffered"
     target = "numba"
     decays = True
+    recomputes = True
 
     @classmethod
     def available(cls) -> str | None:

@@ -11,17 +11,19 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
+from rnnbp.blocks import block_steps, blocks
 from rnnbp.cellbase import Params, State
-from rnnbp.fastpath import layout
+from rnnbp.fastpath import blanked, layout
 from rnnbp.numerics import HostArray
 from rnnbp.pointwise import PointwiseCell
 from rnnbp_numpy.doors import scan_by
 from rnnbp_numpy.folding import run
 from rnnbp_numpy.programs import Program
-from rnnbp_numpy.sequences import Sequence, pieces_of, programs
+from rnnbp_numpy.sequences import Sequence, programs
 from rnnbp_numpy.spare import room
 
 
+@blanked
 def scan(*arguments: Any, **options: Any) -> Any:
     """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable loop is to run."""
     return scan_by(lambda cell, _: programs(cell)[0], _forward, run, *arguments, **options)
@@ -61,7 +63,7 @@ def _forward(code: Program, cell: PointwiseCell, *arguments: Any) -> tuple[Seque
     """Every step: what it leaves, and ys. The arguments are those of `_buffers`."""
     q = _buffers(cell, *arguments)
     (steps, batch, n_in), n, dtype = q.xs.shape, cell.hidden_size, q.xs.dtype
-    pieces = pieces_of(0, steps, batch, n)
+    pieces = blocks(0, steps, block_steps(batch, n))
     longest = max(hi - lo for lo, hi in pieces)
     ax = room((longest, batch, len(cell.gates) * n), dtype)
     ah = np.empty((batch, len(cell.gates) * n), dtype)

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnbp.cellbase import State
+from rnnbp.blocks import block_steps, blocks
 from rnnbp.fastpath import in_order
 from rnnbp.numerics import HostArray
 from rnnbp.truncation import Window
-from rnnbp_numpy.sequences import Sequence, pieces_of, programs
+from rnnbp_numpy.doors import Sums
+from rnnbp_numpy.sequences import Sequence, programs
 from rnnbp_numpy.spare import room
 
 Errors: TypeAlias = list[HostArray]  # of the states, (B, H) each
@@ -21,26 +22,23 @@ Step: TypeAlias = Callable[[int, Errors, HostArray], Errors]  # t, errors after 
 
 
 def run(
-    q: Sequence, dys: HostArray | None, ds_T: tuple[Any, ...], window: Window
-) -> tuple[dict[str, HostArray], HostArray, State]:
+    q: Sequence, dys: HostArray | None, ds_T: tuple[Any, ...], window: Window, onto: Sums | None, of_all: int
+) -> tuple[Sums, HostArray, tuple[HostArray, ...]]:
     """The backward through one window, for cotangents without copies."""
+    del of_all  # BLAS shares a block out by what it is
     (steps, batch, _), n, dtype = q.xs.shape, q.cell.hidden_size, q.xs.dtype
     ends = ds_T if window.stop == steps else (None,) * len(ds_T)
     errors = [np.zeros((batch, n), dtype) if d is None else np.array(d, dtype, order="C") for d in ends]
-    sums = {name: np.zeros((batch, n), dtype) for name, d in q.plan.trace.dp.items() if d is not None}
-    pieces = pieces_of(window.start, window.stop, batch, n)
-    folding = Folding.made(q, max(hi - lo for lo, hi in pieces))
-    back = _stepper(q, dys, window, list(sums.values()))
+    sums = {name: np.array(onto[name]) if onto else np.zeros((batch, n), dtype) for name in q.cell.elementwise}
+    pieces = blocks(window.start, window.stop, block_steps(batch, n))
+    folding = Folding.made(q, max(hi - lo for lo, hi in pieces), onto)
+    back = _stepper(q, dys, window, [sums[name] for name, d in q.plan.trace.dp.items() if d is not None])
     with np.errstate(over="ignore"):
         for lo, hi in reversed(pieces):
             for t in reversed(range(lo, hi)):
                 errors = back(t, errors, folding.dz[t - lo])
             folding.add(lo, hi)
-    grads = folding.grads()
-    for name, spec in q.cell.elementwise.items():
-        total = np.sum(sums[name], axis=0) if name in sums else np.zeros(n, dtype)
-        grads[name] = np.sum(total, keepdims=True) if spec.shape == (1,) else total
-    return {name: grads[name] for name in q.cell.params}, folding.dxs, tuple(errors)
+    return sums | folding.sums, folding.dxs, tuple(errors)
 
 
 def _stepper(q: Sequence, dys: HostArray | None, window: Window, sums: list[HostArray]) -> Step:
@@ -121,8 +119,8 @@ class Folding:
     ones: HostArray  # (T, B, 1)
 
     @classmethod
-    def made(cls, q: Sequence, longest: int) -> Folding:
-        """With sums of zero."""
+    def made(cls, q: Sequence, longest: int, onto: Sums | None) -> Folding:
+        """With the sums `onto`, or of zero."""
         (_, batch, n_in), cell, dtype = q.xs.shape, q.cell, q.xs.dtype
         wide = len(cell.gates) * cell.hidden_size
         dz = room((longest, batch, len(q.plan.columns) * cell.hidden_size), dtype)
@@ -132,7 +130,8 @@ class Folding:
         w = np.ascontiguousarray(in_order(xp, q.params["W"], q.plan.gates, q.plan.of_x).T)
         shapes = {"W": (n_in, wide)} | ({"U": (q.context.shape[2], wide)} if cell.recurrent else {})
         shapes |= {"b": (1, wide)} if cell.bias else {}
-        sums, parts = ({name: np.zeros(shape, dtype) for name, shape in shapes.items()} for _ in range(2))
+        sums = {name: np.array(onto[name]) if onto else np.zeros(shape, dtype) for name, shape in shapes.items()}
+        parts = {name: np.empty(shape, dtype) for name, shape in shapes.items()}
         return cls(q, dz, w, dxs, sums, parts, np.ones((*q.xs.shape[:2], 1), dtype))
 
     def add(self, lo: int, hi: int) -> None:
@@ -146,10 +145,3 @@ class Folding:
             a, errors = given[name]
             np.matmul(a[lo:hi].reshape(rows, -1).T, errors, out=self.parts[name])
             np.add(total, self.parts[name], out=total)
-
-    def grads(self) -> dict[str, HostArray]:
-        """Of W, U and b, in the order of the cell's gates."""
-        plan = self.q.plan
-        order = {"W": plan.of_x, "U": plan.of_h, "b": plan.of_x}
-        found = {name: in_order(xp, total, order[name], plan.gates) for name, total in self.sums.items()}
-        return found | ({"b": found["b"][0]} if "b" in found else {})

@@ -1,8 +1,8 @@
 """The scan of a pointwise cell in a generated kernel: whole sequences without Python, shards of the batch on threads.
 
 Each thread runs all steps for its own rows of the batch and waits for nobody; x W it makes some steps ahead. The
-gradients of xs and of the weights are one product each after the loop, shared out by rows or by columns so that no sum
-is divided.
+gradients of xs and of the weights are made after the loop, a product each for a block of steps, shared out by rows or
+by columns so that no thread waits for another's sum.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
+from rnnbp.blocks import block_steps, blocks
 from rnnbp.cellbase import Params, State
-from rnnbp.fastpath import Layout, in_order, layout
+from rnnbp.fastpath import Layout, blanked, in_order, layout
 from rnnbp.numerics import HostArray
 from rnnbp.pointwise import PointwiseCell
 from rnnbp.truncation import Window
 from rnnbp_numpy.caching import kernel
-from rnnbp_numpy.doors import scan_by
+from rnnbp_numpy.doors import Sums, scan_by
 from rnnbp_numpy.products import packed
 from rnnbp_numpy.spare import room
 from rnnbp_numpy.threads import blas_alone, on_each, shards, worth
@@ -46,6 +47,11 @@ class Forward:
     context: HostArray  # (T or more, B, R)
 
     @property
+    def block(self) -> int:
+        """The steps of a block of the sums over time."""
+        return block_steps(self.xs.shape[1], self.cell.hidden_size)
+
+    @property
     def flags(self) -> tuple[Any, ...]:
         """Mask and resets as kernels take them."""
         mask, resets = self.mask, self.resets
@@ -65,6 +71,7 @@ class Forward:
         return (*pairs, *units, *self.data)
 
 
+@blanked
 def scan(*arguments: Any, **options: Any) -> Any:
     """`Backend.scan`, for arguments that have been checked; NotImplemented where the portable loop is to run."""
     return scan_by(kernel, _forward, _run, *arguments, **options)
@@ -115,20 +122,15 @@ def _of_loop(entries: int, width: int) -> int:
     return entries * (2 * width + 20)
 
 
-def _product(a: HostArray, b: HostArray, out: HostArray, lo: int, hi: int) -> None:
-    """Rows lo … hi−1 of a·b."""
-    np.matmul(a[lo:hi], b, out=out[lo:hi])
-
-
 def _run(
-    q: Forward, dys: HostArray | None, ds_T: tuple[Any, ...], window: Window
-) -> tuple[dict[str, HostArray], HostArray, State]:
+    q: Forward, dys: HostArray | None, ds_T: tuple[Any, ...], window: Window, onto: Sums | None, of_all: int
+) -> tuple[Sums, HostArray, State]:
     """The backward through one window, for cotangents without copies."""
     (steps, batch, _), n, dtype = q.xs.shape, q.cell.hidden_size, q.xs.dtype
     start, at, stop = window
     ends = ds_T if stop == steps else (None,) * len(ds_T)
     errors = [np.zeros((batch, n), dtype) if d is None else np.array(d, dtype, order="C") for d in ends]
-    sums = {name: np.zeros((batch, n), dtype) for name in q.cell.elementwise}
+    sums = {name: np.array(onto[name]) if onto else np.zeros((batch, n), dtype) for name in q.cell.elementwise}
     dz = room((stop - start, batch, len(q.plan.columns) * n), dtype)
     given = np.zeros((1, 1, 1), dtype) if dys is None else dys
     at = stop if dys is None else at
@@ -150,11 +152,8 @@ def _run(
                 *sums.values(),
             ),
         )
-        grads, dxs = _products(q, dz, start, stop)
-    for name, parts in sums.items():
-        total = np.sum(parts, axis=0)
-        grads[name] = np.sum(total, keepdims=True) if q.cell.elementwise[name].shape == (1,) else total
-    return {name: grads[name] for name in q.cell.params}, dxs, tuple(errors)
+        more, dxs = _products(q, dz, start, stop, onto, of_all)
+    return sums | more, dxs, tuple(errors)
 
 
 def _feedback(q: Forward) -> HostArray:
@@ -169,8 +168,14 @@ def _feedback(q: Forward) -> HostArray:
     return packed(u.T)
 
 
-def _products(q: Forward, dz: HostArray, start: int, stop: int) -> tuple[dict[str, HostArray], HostArray]:
-    """The gradients of W, U and b and of xs: whole-sequence products, in pieces that divide no sum."""
+def _products(
+    q: Forward, dz: HostArray, start: int, stop: int, onto: Sums | None, of_all: int
+) -> tuple[Sums, HostArray]:
+    """The sums of W, U and b, added to those in `onto`, and dxs: block by block, from the last one to the first.
+
+    Each thread has its columns of the sums and, in every block, its rows of dxs. How many threads share them is known
+    from the whole window, of `of_all` steps: a product of other columns may differ in the last bits.
+    """
     cell, plan, (steps, batch, n_in) = q.cell, q.plan, q.xs.shape
     rows, wide = (stop - start) * batch, len(plan.gates) * cell.hidden_size
     flat = dz.reshape(rows, -1)
@@ -179,25 +184,31 @@ def _products(q: Forward, dz: HostArray, start: int, stop: int) -> tuple[dict[st
     dxs = room((steps, batch, n_in), dz.dtype)
     dxs[:start] = dxs[stop:] = 0
     dx = dxs[start:stop].reshape(rows, n_in)
-    entered = [(q.xs[start:stop].reshape(rows, n_in), of_x, "W", plan.of_x)]
+    entered = {"W": (q.xs[start:stop].reshape(rows, n_in), of_x)}
     if cell.recurrent:
-        entered += [(q.context[start:stop].reshape(rows, -1), of_h, "U", plan.of_h)]
+        entered["U"] = q.context[start:stop].reshape(rows, -1), of_h
     if cell.bias:
-        entered += [(np.ones((rows, 1), dz.dtype), of_x, "b", plan.of_x)]
-    number = worth(2 * (2 * n_in + q.context.shape[2]) * of_x.size)
-    columns, parts = shards(wide, number), shards(rows, number)
-    found = {name: [dz[:0]] * len(columns) for _, _, name, _ in entered}
+        entered["b"] = np.ones((rows, 1), dz.dtype), of_x
+    number = worth(2 * (2 * n_in + q.context.shape[2]) * of_all * batch * wide)
+    columns = shards(wide, number)
+    pieces = [slice((lo - start) * batch, (hi - start) * batch) for lo, hi in blocks(start, stop, q.block)]
+    found: dict[str, list[HostArray]] = {name: [dz[:0]] * len(columns) for name in entered}
 
     def work(k: int) -> None:
-        if k < len(parts):
-            _product(of_x, w, dx, *parts[k])
-        if k < len(columns):
-            lo, hi = columns[k]
-            for a, errors, name, _ in entered:
-                found[name][k] = a.T @ errors[:, lo:hi]
+        totals: Sums = {}
+        for piece in reversed(pieces):
+            parts = shards(piece.stop - piece.start, number)
+            if k < len(parts):
+                mine = slice(piece.start + parts[k][0], piece.start + parts[k][1])
+                np.matmul(of_x[mine], w, out=dx[mine])
+            if k < len(columns):
+                own = slice(*columns[k])
+                for name, (a, errors) in entered.items():
+                    before = totals.get(name, None if onto is None else onto[name][:, own])
+                    part = a[piece].T @ errors[piece, own]
+                    totals[name] = part if before is None else np.add(before, part, out=part)
+        for name, total in totals.items():
+            found[name][k] = total
 
-    on_each(list(range(max(len(parts), len(columns)))), work)
-    grads = {
-        name: in_order(xp, np.concatenate(found[name], axis=1), order, plan.gates) for _, _, name, order in entered
-    }
-    return grads | ({"b": grads["b"][0]} if cell.bias else {}), dxs
+    on_each(list(range(number)), work)
+    return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}, dxs

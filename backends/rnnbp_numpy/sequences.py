@@ -1,4 +1,4 @@
-"""What the buffered scan runs on: a sequence with what its forward leaves, a cell's two programs, pieces of time."""
+"""What the buffered scan runs on: a sequence with what its forward leaves, and a cell's two programs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from rnnbp.fastpath import Layout, layout
 from rnnbp.numerics import HostArray
 from rnnbp.pointwise import PointwiseCell
 from rnnbp_numpy.programs import Program, program
-
-ROWS = 512  # of a piece: enough for BLAS, few enough for the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +47,3 @@ def programs(cell: Cell) -> tuple[Program, Program]:
     errors = [found.da[name] for name in plan.columns] + [*found.ds.values(), *found.dp.values()]
     known = [*plan.kept, *found.states.values(), *found.new_states.values(), *given]
     return forward, program([*known, *found.errors.values()], errors)
-
-
-def pieces_of(start: int, stop: int, batch: int, width: int) -> list[tuple[int, int]]:
-    """The steps start … stop − 1 in order, cut into pieces of some hundred rows, for wide cells of more.
-
-    Adding up the gradients of the weights takes as long for few rows as for many: of wide cells, too long.
-    """
-    steps = max(1, ROWS * max(1, width // 128) // batch)
-    return [(at, min(at + steps, stop)) for at in range(start, stop, steps)]
