@@ -23,8 +23,14 @@ def train(
     task: Annotated[
         str | None, typer.Option(help="A generated task in place of text: four-steps, adding, copy, temporal-order.")
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="NAME[:option=value,…] [default: lstm]")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(help="NAME[:option=value,…], and after slashes what goes around it [default: lstm]"),
+    ] = None,
     layers: Annotated[int | None, typer.Option(help="Cells on top of each other [default: 1]")] = None,
+    residual: Annotated[
+        bool | None, typer.Option("--residual", help="Every layer but the first adds its input to what it gives.")
+    ] = None,
     hidden: Annotated[int | None, typer.Option(help="Hidden size H [default: 128]")] = None,
     time_steps: Annotated[
         int | None, typer.Option(help="Steps T of a window [default: 50 for text, else the task's]")
@@ -35,6 +41,12 @@ def train(
         str | None, typer.Option(help="sgd, rmsprop or adamw, with [:option=value,…] [default: adamw]")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate [default: 0.003]")] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="Rate between layers and before the readout; in training only [default: 0]")
+    ] = None,
+    variational: Annotated[
+        bool | None, typer.Option("--variational", help="One dropout mask for all steps of a sequence.")
+    ] = None,
     clip_norm: Annotated[float | None, typer.Option(help="Limit of the gradient's global norm [default: none]")] = None,
     clip_value: Annotated[float | None, typer.Option(help="Limit of each gradient entry [default: none]")] = None,
     truncation: Annotated[
@@ -63,6 +75,9 @@ def train(
         "task": task,
         "cell": cell,
         "layers": layers,
+        "residual": residual,
+        "dropout": dropout,
+        "variational": variational,
         "hidden": hidden,
         "time_steps": time_steps,
         "batch": batch,

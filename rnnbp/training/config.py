@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from rnnbp.around.clipping import clipped
 from rnnbp.backends import Backend
 from rnnbp.backends import backend as backend_by_name
+from rnnbp.drawing import drawn
 from rnnbp.errors import UserError
 from rnnbp.model import Model
 from rnnbp.optim import Optimizer
-from rnnbp.registry import LOSSES, OPTIMIZERS, TASKS
+from rnnbp.penalties import ActivationPenalty
+from rnnbp.registry import LOSSES, OPTIMIZERS, TASKS, parse_spec
+from rnnbp.schemes import parse
 from rnnbp.sources import Source
 from rnnbp.stacking import stack
 from rnnbp.text import read
-from rnnbp.truncation import Window, parse
+from rnnbp.truncation import Truncation, Window
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,24 @@ class Config:
     task: str | None = None  # NAME[:option=value,…], in place of text
     cell: str = "lstm"
     layers: int = 1
+    residual: bool = False  # every layer but the first adds its input
     hidden: int = 128
     time_steps: int | None = None
     batch: int | None = None
     steps: int = 1000
     optimizer: str = "adamw"
     lr: float = 3e-3
-    clip_norm: float | None = None
+    dropout: float = 0.0
+    variational: bool = False  # one dropout mask for all steps of a sequence
+    init: str | None = None  # a scheme of `rnnbp.schemes`; none: as the cell draws
+    l2: float = 0.0
+    weight_decay: float | None = None  # none: as the optimizer says
+    ar: float = 0.0
+    tar: float = 0.0
+    clip_step: float | None = None
     clip_value: float | None = None
+    clip_tensor: float | None = None
+    clip_norm: float | None = None
     truncation: str = "full"
     loss: str | None = None
     dtype: str = "float32"
@@ -49,8 +63,18 @@ class Config:
         object.__setattr__(self, "files", tuple(map(str, self.files)))
         for name in ("layers", "hidden", "time_steps", "batch", "steps", "save_every", "threads"):
             _check(name, getattr(self, name), int, "a whole number of at least 1")
-        for name in ("lr", "clip_norm", "clip_value"):
+        for name in ("lr", "clip_step", "clip_value", "clip_tensor", "clip_norm"):
             _check(name, getattr(self, name), (int, float), "a number above 0")
+        for name in ("l2", "weight_decay", "ar", "tar"):
+            _check(name, getattr(self, name) or None, (int, float), "a number >= 0")
+        if self.weight_decay is not None and "weight_decay" in parse_spec(self.optimizer)[1]:
+            raise UserError(f"--weight-decay and --optimizer {self.optimizer} say the same: leave one of them out")
+        if self.init is not None:
+            parse(self.init)
+        if not isinstance(self.dropout, (int, float)) or isinstance(self.dropout, bool) or not 0 <= self.dropout < 1:
+            raise UserError(f"--dropout must be a number of at least 0 and below 1; got {self.dropout!r}")
+        if self.variational and not self.dropout:
+            raise UserError("--variational is about the masks of --dropout, which is not given: add it")
         if self.seed < 0:
             raise UserError(f"--seed must be at least 0; got {self.seed}")
         if self.dtype not in ("float32", "float64"):
@@ -61,6 +85,12 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self) | {"files": list(self.files)}
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """How whole gradients are clipped: the limits of `training.clipping` that are set."""
+        named = {"value": self.clip_value, "tensor": self.clip_tensor, "norm": self.clip_norm}
+        return {name: limit for name, limit in named.items() if limit is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
@@ -107,21 +137,29 @@ def set_up(config: Config) -> Setup:
     time_steps = config.time_steps or source.time_steps
     batch = config.batch or source.batch_size
     found = backend_by_name(config.backend, config.device)
-    optimizer: Optimizer = OPTIMIZERS.make(config.optimizer, config.lr)
+    decay = {} if config.weight_decay is None else {"weight_decay": config.weight_decay}
+    optimizer: Optimizer = OPTIMIZERS.make(config.optimizer, config.lr, **decay)
     loss = config.loss or source.loss
+    windows = Truncation.parse(config.truncation).windows(time_steps)
     model = build_model(config, source.inputs, source.input_size, source.output_size, loss)
     source.batch(source.start(config.seed), batch, time_steps)  # text too short for one window says so here
-    return Setup(config, source, model, found, optimizer, time_steps, batch, parse(config.truncation, time_steps))
+    return Setup(config, source, model, found, optimizer, time_steps, batch, windows)
 
 
 def build_model(config: Config, inputs: str, input_size: int, output_size: int, loss: str) -> Model:
     """The model of a run, for data of that kind and size."""
     symbols = None if inputs == "dense" else input_size
-    layers = stack(config.cell, input_size, config.hidden, config.layers)
-    return Model(layers, output_size, LOSSES.make(loss), inputs, symbols)
+    layers = stack(config.cell, input_size, config.hidden, config.layers, residual=config.residual)
+    layers = layers.of_cells(Truncation.parse(config.truncation).of)
+    limit = config.clip_step
+    if limit is not None:
+        layers = layers.of_cells(lambda cell: clipped(cell, limit))
+    penalty = ActivationPenalty(config.ar, config.tar) if config.ar or config.tar else None
+    return Model(layers, output_size, LOSSES.make(loss), inputs, symbols, penalty)
 
 
 def initial_params(setup: Setup) -> dict[str, Any]:
     """The weights that the seed draws, on the backend."""
-    drawn = setup.model.init(np.random.default_rng(setup.config.seed))
-    return {name: setup.backend.asarray(value, setup.config.dtype) for name, value in drawn.items()}
+    config, rng = setup.config, np.random.default_rng(setup.config.seed)
+    params = setup.model.init(rng) if config.init is None else drawn(setup.model, config.init, rng)
+    return {name: setup.backend.asarray(value, config.dtype) for name, value in params.items()}

@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnbp.errors import UserError
-from rnnbp.optim import clip_by_norm, clip_by_value, global_norm
+from rnnbp.optim import global_norm
 from rnnbp.runs import append_row, check_free, create_run, cut_rows, read_checkpoint, write_checkpoint, write_config
+from rnnbp.training.clipping import clip
 from rnnbp.training.config import Config, Setup, set_up
-from rnnbp.training.state import State, Tally, begin, complete, from_checkpoint, to_checkpoint
+from rnnbp.training.gradients import gradient, of_step_clipping
+from rnnbp.training.masking import of_evaluation, of_update
+from rnnbp.training.state import State, begin, complete, from_checkpoint, to_checkpoint
+from rnnbp.training.tally import Tally
 
 
 class Diverged(Exception):
@@ -93,9 +97,10 @@ def _go_on(setup: Setup, state: State, folder: Path, report: Report, stop: Stop)
     """Step after step, with a row and a checkpoint every `save_every` steps and at the end."""
     config, saved = setup.config, state.step
     while state.step < config.steps and not stop():
-        state, loss = advance(setup, state, saved)
+        due = (state.step + 1) % config.save_every == 0 or state.step + 1 == config.steps
+        state, loss = advance(setup, state, saved, measured=due)
         valid_loss = None
-        if state.step % config.save_every == 0 or state.step == config.steps:
+        if due:
             valid_loss = evaluate(setup, state)
             if not math.isfinite(valid_loss):
                 raise Diverged(_kept(f"the validation loss is {valid_loss} at step {state.step}", saved))
@@ -107,38 +112,29 @@ def _go_on(setup: Setup, state: State, folder: Path, report: Report, stop: Stop)
     return state
 
 
-def advance(setup: Setup, state: State, saved: int) -> tuple[State, float]:
-    """One update, and the loss before it. `saved` is the step of the last checkpoint, for the message of Diverged."""
+def advance(setup: Setup, state: State, saved: int, measured: bool = False) -> tuple[State, float]:
+    """One update, and the loss before it. `saved` is the step of the last checkpoint, for the message of Diverged.
+
+    measured: what clipping at every step does to the gradient is found out, by another pass without it.
+    """
     begun = time.perf_counter()
-    config = setup.config
     batch, cursor = setup.source.batch(state.cursor, setup.batch, setup.time_steps)
     carried = None if batch.fresh else state.carried
+    masks = of_update(setup, state.step + 1, *batch.xs.shape[:2])
+    given = (state.params, _placed(setup, batch.xs), _placed(setup, batch.targets), carried, masks)
     with np.errstate(all="ignore"):  # what overflows is met below, with its step
-        loss, last, backward = setup.model(
-            state.params, _placed(setup, batch.xs), _placed(setup, batch.targets), carried, backend=setup.backend
-        )
-        value = float(loss)
-        if not math.isfinite(value):
-            raise Diverged(_kept(f"the loss is {value} at step {state.step + 1}", saved))
-        gradients = backward(setup.windows)[0]
-        norm, clipped = float(global_norm(gradients)), False
+        found = gradient(setup, *given)
+        if not math.isfinite(found.loss):
+            raise Diverged(_kept(f"the loss is {found.loss} at step {state.step + 1}", saved))
+        norm = float(global_norm(found.gradients))
         if not math.isfinite(norm):
             raise Diverged(_kept(f"the gradient's norm is {norm} at step {state.step + 1}", saved))
-        if config.clip_value is not None:
-            gradients, clipped = clip_by_value(gradients, config.clip_value)
-        if config.clip_norm is not None:
-            gradients, fired = clip_by_norm(gradients, config.clip_norm)
-            clipped = clipped or fired
-        params, moments = setup.optimizer.update(state.params, gradients, state.moments)
-    tally = state.tally
-    tally = Tally(
-        tally.steps + 1,
-        tally.loss + value,
-        tally.grad_norm + norm,
-        tally.clipped + clipped,
-        tally.seconds + time.perf_counter() - begun,
-    )
-    return State(state.step + 1, params, moments, last, cursor, state.best, tally), value
+        step = of_step_clipping(setup, found, *given) if measured else None
+        clipped = clip(found.gradients, setup.config.limits)
+        params, moments = setup.optimizer.update(state.params, clipped.gradients, state.moments)
+    seconds = time.perf_counter() - begun
+    tally = state.tally.plus(found.loss, found.penalty, norm, clipped, step, seconds)
+    return State(state.step + 1, params, moments, found.last, cursor, state.best, tally), found.loss
 
 
 def evaluate(setup: Setup, state: State) -> float:
@@ -147,7 +143,10 @@ def evaluate(setup: Setup, state: State) -> float:
     with np.errstate(all="ignore"):
         for batch in setup.source.validation(setup.batch, setup.time_steps):
             carried = None if batch.fresh else carried
-            logits, carried = setup.model.run(state.params, _placed(setup, batch.xs), carried, backend=setup.backend)
+            data = of_evaluation(setup.model, setup.backend, setup.config.dtype, *batch.xs.shape[:2])
+            logits, carried = setup.model.run(
+                state.params, _placed(setup, batch.xs), carried, data=data, backend=setup.backend
+            )
             value, _ = setup.model.loss(logits, _placed(setup, batch.targets))
             size = batch.xs.shape[0] * batch.xs.shape[1]
             total, weight = total + float(value) * size, weight + size

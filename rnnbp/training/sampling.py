@@ -12,6 +12,7 @@ from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 from rnnbp.runs import read_checkpoint
 from rnnbp.training.config import Config, build_model
+from rnnbp.training.masking import of_evaluation
 from rnnbp.training.state import complete, load_params
 
 
@@ -51,7 +52,8 @@ def sample(
         rng, state = np.random.default_rng(seed), None
         ids = np.asarray([[number[character]] for character in start])  # (T, B) with B = 1
         for _ in range(length):
-            logits, state = model.run(params, on.asarray(ids), state, backend=on)
+            masks = of_evaluation(model, on, config.dtype, *ids.shape)
+            logits, state = model.run(params, on.asarray(ids), state, data=masks, backend=on)
             chosen = draw(rng, on.to_numpy(logits)[-1, 0].astype(np.float64), temperature)
             yield data["vocabulary"][chosen]
             ids = np.asarray([[chosen]])
