@@ -1,38 +1,28 @@
-"""What the tests of fast scans share: the cells that have kernels (of the registry, its variants, the toys, the plugin
-that lies in the checkout), and the comparison of such a scan with the portable one.
+"""What the tests of fast scans share: the cells that have kernels (of the registry, its variants, the toys, the plugins
+that lie in the checkout), and the comparison of such a scan with the portable one.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from cases import EVERY, WAYS, make
 from helpers import T, agree, forward, named, portable, problem
+from rnnbp_mgu import MGU
+from rnnbp_recent.mingru import MinGRU
+from rnnbp_recent.minlstm import MinLSTM
+from rnnbp_recent.slstm import SLSTM
 
 import rnnbp
 from rnnbp.fastpath import layout
 from rnnbp.lowering import Untraceable
 
-PLUGIN = Path(__file__).parents[1] / "plugins" / "rnnbp-mgu" / "rnnbp_mgu" / "__init__.py"
-
-
-def _plugin():
-    """The module of the MGU, from the checkout; it need not be installed."""
-    spec = importlib.util.spec_from_file_location("rnnbp_mgu_of_the_checkout", PLUGIN)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-MGU = _plugin().MGU if PLUGIN.exists() else None
+PLUGGED = {"mgu": MGU, "slstm": SLSTM, "mingru": MinGRU, "minlstm": MinLSTM}
 
 
 def cell(name: str, input_size: int = 4, hidden_size: int = 6) -> rnnbp.Cell:
-    return MGU(input_size, hidden_size) if name == "the plugin's" else make(name, input_size, hidden_size)
+    return (PLUGGED[name] if name in PLUGGED else partial(make, name))(input_size, hidden_size)
 
 
 def declined(name: str) -> str | None:
@@ -45,7 +35,7 @@ def declined(name: str) -> str | None:
 
 
 PORTABLE = [name for name in EVERY if declined(name)]
-FUSED = [name for name in EVERY if name not in PORTABLE] + ["the plugin's"] * (MGU is not None)
+FUSED = [name for name in EVERY if name not in PORTABLE] + list(PLUGGED)
 
 OFF = {"mask": None, "resets": None, "data": None, "reverse": False, "record": False, "keep": True}
 WINDOWS = [(0, 0, T), (1, 2, 4), (0, 3, T), (2, 2, 3), (T - 1, T - 1, T)]

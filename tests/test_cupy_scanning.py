@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 from cases import MASK, RESETS, WAYS, wanted
-from fast_cells import FUSED, OFF, PORTABLE, cell, check_against_portable, declined, results
+from fast_cells import FUSED, OFF, PLUGGED, PORTABLE, cell, check_against_portable, declined, results
 from helpers import B, H, I, T, agree, forward, frozen, gradients, named, portable, problem, relative_error, tolerance
 from host_device import Host, OnHost, needs_a_compiler
 from hypothesis import given, settings
@@ -77,7 +77,7 @@ def test_without_cotangents_and_with_some(name):
 @pytest.mark.parametrize("name", FUSED)
 def test_the_portable_door_finds_complex_steps(name):
     """`rnnbp.scan` with a backend whose fast scan this is, against derivatives that know nothing of it."""
-    if name == "the plugin's":
+    if name in PLUGGED:
         pytest.skip("its complex steps are those of the plugin's own tests")
     q = problem(cell(name))
     found = rnnbp.scan(q.cell, q.params, q.xs, q.s0, data=q.data or None, **WAYS["mask and resets"], backend=OnHost())

@@ -60,7 +60,7 @@ def test_the_console_script_runs():
 
 
 def test_there_are_plugins():
-    assert [path.parent.name for path in PLUGINS] == ["rnnbp-mgu"]
+    assert [path.parent.name for path in PLUGINS] == ["rnnbp-mgu", "rnnbp-recent"]
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.parent.name)

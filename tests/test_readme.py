@@ -38,7 +38,7 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", [*PAGES, "plugins/rnnbp-mgu/README.md"])
+@pytest.mark.parametrize("page", [*PAGES, "plugins/rnnbp-mgu/README.md", "plugins/rnnbp-recent/README.md"])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
