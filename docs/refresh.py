@@ -102,6 +102,12 @@ PIECES: dict[str, Callable[[], str]] = {
     ),
     "procedures": lambda: command("gradcheck --task four-steps --procedure all"),
     "truncation": lambda: command("gradcheck rnn --truncation tbptt:1,2", after("rnn: the gradient under")),
+    "decay": lambda: command(
+        "gradcheck lstm:peepholes=true --truncation decay:0.8", after("lstm:peepholes=true: the gradient under")
+    ),
+    "compared": lambda: command(
+        "truncation lstm --k 1,2,4,8,16,full --kinds 1997,decay:0.9,gates:i+f --out docs/truncation.png --force"
+    ),
     "failure": failure,
     "bugs": bugs,
     "selftest": lambda: command("gradcheck --self-test"),

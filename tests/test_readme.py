@@ -34,6 +34,7 @@ PAGES = [
     "docs/contracts.md",
     "docs/checking-gradients.md",
     "docs/speed.md",
+    "docs/truncation.md",
     "benchmarks/results/README.md",
 ]
 
