@@ -17,6 +17,7 @@ from rnnbp.initializers import constant, glorot_uniform, normal
 from rnnbp.losses import Loss
 from rnnbp.numerics import Array, HostArray, fold, matmul, one_namespace, unfold
 from rnnbp.penalties import ActivationPenalty
+from rnnbp.recomputing import Remat
 from rnnbp.stacking import Stack, States
 from rnnbp.truncation import Window, full
 from rnnbp.validation import check_names, check_windows
@@ -86,6 +87,7 @@ class Model:
         mask: Array | None = None,
         resets: Array | None = None,
         data: Params | None = None,
+        remat: Remat = None,
         backend: Backend | None = None,
     ) -> tuple[Array, States, ModelBackward]:
         """The loss and penalty (one number per copy), the last states, and the backward.
@@ -94,7 +96,7 @@ class Model:
         own cut; default full BPTT. dxs is None where the inputs are symbols; ds0 comes from the windows that start at
         step 0. The other arguments are those of `Stack.scan`.
         """
-        options = {"mask": mask, "resets": resets, "data": data, "backend": backend}
+        options = {"mask": mask, "resets": resets, "data": data, "remat": remat, "backend": backend}
         loss, penalty, last, backward = self.apart(params, xs, targets, s0, **options)
         return loss if penalty is None else loss + penalty, last, backward
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, Param, Params, State
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray, Namespace, broadcast
+from rnnbp.recomputing import Remat
 from rnnbp.registry import cell as make_cell
 from rnnbp.scanning import run, scan
 from rnnbp.truncation import Window
@@ -98,17 +100,19 @@ class Stack:
         mask: Array | None = None,
         resets: Array | None = None,
         data: Params | None = None,
+        remat: Remat = None,
         backend: Backend | None = None,
     ) -> tuple[Array, States, StackBackward]:
         """Run the stack over xs (..., T, B, I): ys (..., T, B, O), the last states, and the backward.
 
         backward(dys, ds_T=None, window=None) -> (dparams, dxs, ds_start), as in `rnnbp.scan`, with one state per cell.
         A window is cut at the same step in every layer; a layer below gets errors at all of its steps.
-        data are named like parameters, `<layer>.<name>`. There is no `record`: it is for single cells, in `rnnbp.scan`.
+        remat is each cell's: what a layer gives is kept for the one above. data are named like parameters,
+        `<layer>.<name>`. There is no `record`: it is for single cells, in `rnnbp.scan`.
         Where data hold `<k>.dropout` (..., T, B, N), it multiplies what layer k reads (Zaremba et al. 2014, arXiv
         1409.2329), for k = the number of layers what the stack gives. A residual layer adds its input as it was before.
         """
-        ys, last, backs = self._forward(scan, params, xs, s0, mask, resets, data, backend)
+        ys, last, backs = self._forward(partial(scan, remat=remat), params, xs, s0, mask, resets, data, backend)
         drops = [(data or {}).get(name) for name in self.dropouts]
 
         def backward(
