@@ -164,6 +164,13 @@ def test_a_decayed_backward_is_recorded():
     assert np.any(ladder.record["dh"])
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru:reset=before"])
+def test_segments_that_are_scanned_again_decay_alike(name):
+    q = case(name)
+    plain, again = (forward(q, remat=steps)[2](q.dys, q.ds_T, DECAYED) for steps in (None, 2))
+    assert all(np.array_equal(plain[0][n], again[0][n]) for n in q.params) and np.array_equal(plain[1], again[1])
+
+
 def test_through_two_layers_errors_decay_alike():
     stack = rnnbp.stack("lstm", I, H, layers=2)
     low, high = (problem(cell, seed) for seed, (_, cell) in enumerate(stack.cells))

@@ -12,6 +12,7 @@ from rnnbp.checking.methods.registry import numeric_method
 from rnnbp.checking.subjects.problems import Problem
 from rnnbp.checking.verdicts import Setting
 from rnnbp.errors import UserError, unknown
+from rnnbp.truncation import Truncation
 
 PATHS = ("reference", "fast", "both")
 PORTABLE = Backend.path
@@ -50,6 +51,8 @@ def no_fast_path(problem: Problem, how: Setting) -> str:
         return f"backend {backend.name} scans by the portable path alone"
     if numeric_method(how.method).through_backward:
         return f"method {how.method} takes the backward through complex numbers, as fast paths do not"
+    if not backend.decays and Truncation.parse(how.truncation).decay != 1:
+        return f"the {backend.path} scan of backend {backend.name} leaves a decay to the portable one"
     params = {n: backend.asarray(v, how.dtype) for n, v in problem.params.items()}
     xs, s0 = backend.asarray(problem.xs, how.dtype), tuple(backend.asarray(z, how.dtype) for z in problem.s0)
     rest: dict[str, Any] = {"data": {n: backend.asarray(d, how.dtype) for n, d in problem.data.items()}}
