@@ -196,7 +196,7 @@ def test_options_reach_the_cell():
         ("gru:reset=befor", "unknown reset 'befor': did you mean before? known are after, before"),
         (
             "elman:activation=gelu",
-            "unknown activation 'gelu': did you mean relu? known are identity, relu, sigmoid, tanh",
+            "unknown activation 'gelu': did you mean relu? known are bipolar, bipolar2, identity, relu, sigmoid, tanh",
         ),
     ],
 )

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from rnnbp.cellbase import Cotangents, Data, Params, State
-from rnnbp.errors import unknown
-from rnnbp.numerics import Array, Namespace, relu, sigmoid
+from rnnbp.cells.activations import ACTIVATIONS, activation
+from rnnbp.numerics import Array, Namespace
 from rnnbp.pointwise import PointwiseBackward, PointwiseCell
-
-Function = Callable[[Namespace, Array], Array]
-
-# activation -> (φ(a), φ'(a) written with h = φ(a))
-ACTIVATIONS: dict[str, tuple[Function, Function]] = {
-    "tanh": (lambda xp, a: xp.tanh(a), lambda _, h: 1 - h * h),
-    "sigmoid": (sigmoid, lambda _, h: h * (1 - h)),
-    "relu": (relu, lambda xp, h: xp.where(xp.real(h) > 0, xp.ones_like(h), xp.zeros_like(h))),
-    "identity": (lambda _, a: a, lambda xp, h: xp.ones_like(h)),
-}
 
 
 @dataclass(frozen=True)
 class Elman(PointwiseCell):
     """Simple recurrent network (Elman 1990).
 
-        h' = φ(x W + h U + b)        φ: tanh, relu, sigmoid or identity
+        h' = φ(x W + h U + b)        φ: tanh, or as `activation` says
 
-    Backward, with dh' the whole error of h':  da = dh' ∘ φ'(a), where φ' is 1 − h'², [h' > 0], h' (1 − h') or 1.
+    Backward, with dh' the whole error of h':  da = dh' ∘ φ'(a), where φ' is 1 − h'² for tanh,
+    [h' > 0] for relu, h' (1 − h') for sigmoid, 1 for identity.
     Shapes: x (B, I), h (B, H), W (I, H), U (H, H), b (H).
     """
 
@@ -38,8 +28,7 @@ class Elman(PointwiseCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.activation not in ACTIVATIONS:
-            raise unknown("activation", self.activation, ACTIVATIONS)
+        activation(self.activation)  # or it says which there are
 
     def pointwise(
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data

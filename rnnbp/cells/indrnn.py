@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rnnbp.cellbase import Cotangents, Data, Param, Params, State
-from rnnbp.cells.elman import ACTIVATIONS
-from rnnbp.errors import UserError, unknown
+from rnnbp.cells.activations import ACTIVATIONS, activation
+from rnnbp.errors import UserError
 from rnnbp.initializers import uniform
 from rnnbp.numerics import Array, Namespace
 from rnnbp.pointwise import PointwiseBackward, PointwiseCell
@@ -37,8 +37,7 @@ class IndRNN(PointwiseCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.activation not in ACTIVATIONS:
-            raise unknown("activation", self.activation, ACTIVATIONS)
+        activation(self.activation)  # or it says which there are
         if not self.u_min <= self.u_max:
             raise UserError(f"u starts between u_min and u_max; got u_min={self.u_min} above u_max={self.u_max}")
 
