@@ -29,7 +29,7 @@ LOOPED = [
     "lstm/recurrent-dropout/zoneout",
 ]
 SPECS = [*FUSED, *LOOPED]
-EVERYWHERE = ["lstm/zoneout", "gru:reset=before/zoneout", "gru/recurrent-dropout/learned-start"]
+EVERYWHERE = ["lstm/zoneout/recurrent-dropout/learned-start", "gru:reset=before/zoneout"]
 
 
 def test_layers_of_wrappers_are_read_from_left_to_right():

@@ -74,8 +74,7 @@ def test_a_padded_batch_of_a_cell(backend, spec, reverse):
     assert all(relative_error(dp[n], d) < tolerance() for n, d in total.items())
 
 
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("spec", ["lstm", "gru/learned-start"])
+@pytest.mark.parametrize(("spec", "residual"), [("lstm", False), ("gru/learned-start", True)])
 def test_a_padded_batch_through_two_layers_in_both_directions(backend, spec, residual):
     """The reverse layer starts at each sequence's own end, and the layer above reads what it gives there."""
     cells = rnnbp.stack(spec, I, H, 2, bidirectional=True, residual=residual)
