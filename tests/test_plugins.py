@@ -17,7 +17,6 @@ from rnnbp.testing import check_cell
 
 FORMS = {
     "mgu": rnnbp_mgu.mgu,
-    "mgu:reset=before": partial(rnnbp_mgu.mgu, reset="before"),
     "slstm": SLSTM,
     "slstm:forget=exp": partial(SLSTM, forget="exp"),
     "mingru": mingru,

@@ -20,6 +20,7 @@ from helpers import (
     numeric,
     on,
     problem,
+    refusal,
     relative_error,
     replaced,
     tensors,
@@ -232,6 +233,14 @@ def test_an_own_scan_equals_the_loop(backend, window):
 def test_an_own_scan_is_taken(monkeypatch):
     monkeypatch.setattr(Ladder, "step", None)
     agree(gradients(case("own scan"), rnnbp.backend("numpy")), wanted("own scan", "plain"))
+
+
+def test_what_an_own_scan_gives_is_read_only_and_its_backward_gets_what_fits():
+    q = case("own scan")
+    ys, (h,), backward = forward(q)
+    assert not ys.flags.writeable and not h.flags.writeable
+    assert refusal(lambda: backward(q.dys[..., :1])).startswith("dys must have shape ")
+    assert refusal(lambda: backward(q.dys, window=(2, 1, T))).startswith("a window needs 0 <= start <= lo < stop <= T=5")
 
 
 def test_a_backend_that_is_named_is_taken():
