@@ -240,7 +240,7 @@ def test_what_an_own_scan_gives_is_read_only_and_its_backward_gets_what_fits():
     ys, (h,), backward = forward(q)
     assert not ys.flags.writeable and not h.flags.writeable
     assert refusal(lambda: backward(q.dys[..., :1])).startswith("dys must have shape ")
-    assert refusal(lambda: backward(q.dys, window=(2, 1, T))).startswith("a window needs 0 <= start <= lo < stop <= T=5")
+    assert refusal(lambda: backward(q.dys, window=(2, 1, T))).startswith("a window needs 0 <= start <= lo < stop ")
 
 
 def test_a_backend_that_is_named_is_taken():
