@@ -15,9 +15,11 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 from rnnbp_cli import main
 
 import rnnbp
+from rnnbp.checking import builtin_specs
 from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.selftest.candidates import specimen
 
@@ -83,6 +85,28 @@ def speed() -> str:
     return f"![Speed over size]({where}/cpu.png)\n\nAs measured: [cpu.json]({where}/cpu.json). {text}"
 
 
+def records() -> str:
+    """What record=True keeps of each cell, by name."""
+    lines = ["| cell | forward | after a backward |", "|---|---|---|"]
+    for spec in builtin_specs():
+        made = rnnbp.cell(spec, 2, 3)
+        params = made.init(np.random.default_rng(0))
+        ys, _, backward = rnnbp.scan(made, params, np.ones((2, 1, 2)), record=True, backend=rnnbp.backend("numpy"))
+        forward = sorted(backward.record)
+        backward(np.ones_like(ys))
+        errors = sorted(set(backward.record) - set(forward))
+        names = (" ".join(f"`{name}`" for name in group) for group in (forward, errors))
+        lines.append(f"| `{spec}` | {' | '.join(names)} |")
+    return "\n".join(lines)
+
+
+def odyssey() -> str:
+    """What benchmarks/odyssey.py found, with its picture."""
+    where = "../benchmarks/results"
+    text = (RESULTS / "odyssey.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
+    return f"{text}\n\n![Nine LSTMs on a small task]({where}/odyssey.png)"
+
+
 def schema() -> str:
     """One report as JSON, its lists cut to one entry."""
     plain = rnnbp.gradcheck(specimen("rnn", "sign:U")).to_json()
@@ -112,6 +136,8 @@ PIECES: dict[str, Callable[[], str]] = {
     "bugs": bugs,
     "selftest": lambda: command("gradcheck --self-test"),
     "json": schema,
+    "records": records,
+    "odyssey": odyssey,
 }
 
 

@@ -17,7 +17,8 @@ class Record(Mapping[str, Array]):
     pre-activations `a_<gate>`, or `a_<gate>_x` and `a_<gate>_h` for a split gate. At a masked step states stay as they
     were; its internals and pre-activations are what the cell computed there, to no effect.
     Errors: `d<state>` is all the error that reaches a state after the step from outside the step (so an LSTM's dc is
-    without the part that comes through the h of the same step), `da_<gate>` that of a pre-activation.
+    without the part that comes through the h of the same step), `da_<gate>` that of a pre-activation. A plain cell gives
+    its own: what its backward returns in dp besides parameters.
     Steps that a backward does not reach have error zero.
     """
 
@@ -56,8 +57,12 @@ class Record(Mapping[str, Array]):
 
 
 def internals(step_backward: Callable[..., Any], batch: int) -> dict[str, Array]:
-    """The arrays that a step's backward keeps, by the names that the cell gave them."""
-    shapes = {name: (v, getattr(v, "shape", None)) for name, v in closure(step_backward).items()}
+    """The arrays that a step's backward keeps, by the names that the cell gave them; those in a dictionary of the name
+    `internals`, by the names that they have there.
+    """
+    kept = closure(step_backward)
+    kept |= kept.pop("internals", {})
+    shapes = {name: (v, getattr(v, "shape", None)) for name, v in kept.items()}
     return {name: v for name, (v, shape) in shapes.items() if isinstance(shape, tuple) and shape[-2:-1] == (batch,)}
 
 

@@ -62,14 +62,18 @@ class Stepper(ABC):
 
 
 class PlainStepper(Stepper):
-    """Any cell: dp is summed step by step."""
+    """Any cell: dp is summed step by step, and what else a backward puts there is recorded."""
 
     def forward(self, t: int, s: State) -> tuple[State, StepBack]:
         s1, back = self.cell.step(self.xp, self.p, self.xs[..., t, :, :], s, self.at(t))
         self.note(t, back)
 
         def step_back(ds1: State) -> tuple[Kept, Mapping[str, Any], State]:
-            dp, dx, ds = back(ds1)
+            found, dx, ds = back(ds1)
+            dp = {name: d for name, d in found.items() if name in self.p}
+            if self.record is not None:
+                for name in [name for name in found if name not in dp]:
+                    self.record.note_error(t, name, found[name])
             zero = (self.xp.zeros_like(d) for d in ds1)
             return dx, dp, tuple(z if d is None else d for d, z in zip(ds, zero, strict=True))
 

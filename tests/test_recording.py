@@ -92,6 +92,20 @@ def test_errors_of_the_gates_add_up_to_the_gradients(name, way):
     assert relative_error(of_x @ q.params["W"].T, dxs) < tolerance()
 
 
+@pytest.mark.parametrize("name", ["gru:reset=before", "lstm-layernorm", "lstm-projected", "rhn", "rhn:coupled=false"])
+def test_a_plain_cell_records_its_errors_too(name):
+    """Db = Σ da, in each layer of an RHN; and every gate is there."""
+    q = case(name)
+    backward, record = recorded(q)
+    dp = backward(q.dys, q.ds_T)[0]
+    gates = q.cell.gates if name.startswith("rhn") else q.cell.blocks["b"]
+    layers = range(1, q.cell.depth + 1) if name.startswith("rhn") else [""]
+    for k in layers:
+        of_b = np.concatenate([record[f"da_{gate}{k}"].sum(axis=(0, 1)) for gate in gates], axis=-1)
+        assert relative_error(of_b, dp[f"b{k}"]) < tolerance()
+        assert all(record[f"{gate}{k}"].shape == record[f"da_{gate}{k}"].shape for gate in gates)
+
+
 def test_the_error_of_a_state_is_the_gradient_there():
     """The error of h and c after step t: what a scan of the rest gives for its first state, and for h dy besides."""
     q = case("lstm:peepholes=true")

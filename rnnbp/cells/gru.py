@@ -107,6 +107,7 @@ class ResetBeforeGRU(Cell):
             of_n = xp.matmul(xp.matrix_transpose(q), dn)
             dp = {"W": xp.matmul(xp.matrix_transpose(x), da), "U": xp.concat([of_rz, of_n], axis=-1)}
             dp |= {"b": xp.sum(da, axis=-2)} if self.bias else {}
+            dp |= {"da_r": dr, "da_z": dz, "da_n": dn, "dq": dq}  # for the record
             return dp, matmul(xp, da, xp.matrix_transpose(p["W"])), (dh,)
 
         return (h1,), backward

@@ -120,6 +120,7 @@ class LayerNormLSTM(Cell):
             dp = {"W": xp.matmul(xp.matrix_transpose(x), dxW), "U": xp.matmul(xp.matrix_transpose(h), dhU)}  # [1] [2]
             dp |= {"b": xp.sum(da, axis=-2), "alpha_x": dalpha_x, "beta_x": dbeta_x}
             dp |= {"alpha_h": dalpha_h, "beta_h": dbeta_h, "alpha_c": dalpha_c, "beta_c": dbeta_c}
+            dp |= {"da_i": di, "da_f": df, "da_g": dg, "da_o": do}  # for the record
             dx, dh = (matmul(xp, d, xp.matrix_transpose(p[w])) for d, w in ((dxW, "W"), (dhU, "U")))  # [1] [2]
             return dp, dx, (dh, dc1 * f)  # [5]
 

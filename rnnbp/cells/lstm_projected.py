@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,24 +60,29 @@ class ProjectedLSTM(Cell):
         return within | {"U": Param((p, 4 * n), glorot_uniform(4)), "V": Param((n, p), glorot_uniform())}
 
     @property
+    def memory_gates(self) -> Mapping[str, int]:
+        return self.lstm.memory_gates
+
+    @property
     def blocks(self) -> dict[str, tuple[str, ...]]:
         return self.lstm.blocks
 
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, StepBackward]:
         cell, (h, _) = self.lstm, s
         a = cell.preactivations(xp, p, cell.project(xp, p, x), h)  # [1]
-        (m, c1), lstm = cell.pointwise(xp, a, s, rowwise(p, cell.elementwise), e)  # [2]
+        (m, c1), back = cell.pointwise(xp, a, s, rowwise(p, cell.elementwise), e)  # [2]
         h1 = matmul(xp, m, p["V"])  # [3]
 
         def backward(ds1: State) -> tuple[dict[str, Any], Any, Cotangents]:
             dh1, dc1 = ds1
             dm = matmul(xp, dh1, xp.matrix_transpose(p["V"]))  # [3]
-            of_a, (_, dc), of_peepholes = lstm((dm, dc1))  # [2]
+            of_a, (_, dc), of_peepholes = back((dm, dc1))  # [2]
             da = xp.concat(list(of_a), axis=-1)
             dp = {name: sum_rows(xp, d, (self.hidden_size,)) for name, d in of_peepholes.items()}
             dp |= {"W": xp.matmul(xp.matrix_transpose(x), da), "U": xp.matmul(xp.matrix_transpose(h), da)}  # [1]
             dp |= {"V": xp.matmul(xp.matrix_transpose(m), dh1)}  # [3]
             dp |= {"b": xp.sum(da, axis=-2)} if self.bias else {}  # [1]
+            dp |= {f"da_{gate}": d for gate, d in zip(cell.gates, of_a, strict=True)} | {"dm": dm}  # for the record
             dx, dh = (matmul(xp, da, xp.matrix_transpose(p[w])) for w in ("W", "U"))  # [1]
             return dp, dx, (dh, dc)
 

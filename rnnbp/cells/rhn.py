@@ -65,20 +65,22 @@ class RHN(Cell):
         del e
         (h,) = s
         ax = matmul(xp, x, p["W"])  # [1]
-        entered: list[Array] = []  # what each layer starts from
+        internals = {"h0": h}  # by layer; the record shows them
         layers: list[LayerBackward] = []
         for layer in range(1, self.depth + 1):
             a = matmul(xp, h, p[f"U{layer}"]) + p[f"b{layer}"][..., None, :]  # [2]
-            entered.append(h)
-            h, back = highway(xp, chunks(a + ax if layer == 1 else a, len(self.gates)), h)  # [3]
+            h, back, inner = highway(xp, chunks(a + ax if layer == 1 else a, len(self.gates)), h)  # [3]
             layers.append(back)
+            internals |= {f"{name}{layer}": value for name, value in (*inner.items(), ("h", h))}
 
         def backward(ds1: State) -> tuple[dict[str, Any], Any, Cotangents]:
             (dh,), dp = ds1, {}
             for layer in range(self.depth, 0, -1):
                 da, direct = layers[layer - 1](dh)  # [3]
-                dp[f"U{layer}"] = xp.matmul(xp.matrix_transpose(entered[layer - 1]), da)  # [2]
+                dp[f"U{layer}"] = xp.matmul(xp.matrix_transpose(internals[f"h{layer - 1}"]), da)  # [2]
                 dp[f"b{layer}"] = xp.sum(da, axis=-2)  # [2]
+                parts = zip(self.gates, chunks(da, len(self.gates)), strict=True)
+                dp |= {f"da_{gate}{layer}": d for gate, d in parts} | {f"dh{layer}": dh}  # for the record
                 dh = direct + matmul(xp, da, xp.matrix_transpose(p[f"U{layer}"]))  # [2]
             dp["W"] = xp.matmul(xp.matrix_transpose(x), da)  # [1]
             return dp, matmul(xp, da, xp.matrix_transpose(p["W"])), (dh,)
@@ -89,8 +91,8 @@ class RHN(Cell):
 LayerBackward = Callable[[Array], tuple[Array, Array]]  # dh_l -> da (..., B, GH), and dh_{l−1} but for U
 
 
-def highway(xp: Namespace, a: list[Array], h: Array) -> tuple[Array, LayerBackward]:
-    """One layer: h_l and its backward. Two pre-activations make the carry gate 1 − t, three give it its own."""
+def highway(xp: Namespace, a: list[Array], h: Array) -> tuple[Array, LayerBackward, dict[str, Array]]:
+    """One layer: h_l, its backward, and its gates. Two pre-activations make the carry gate 1 − t, three give it its own."""
     g, t = xp.tanh(a[0]), sigmoid(xp, a[1])  # [1]
     c = sigmoid(xp, a[2]) if len(a) == 3 else 1 - t  # [2]
     h1 = t * g + c * h  # [3]
@@ -101,4 +103,4 @@ def highway(xp: Namespace, a: list[Array], h: Array) -> tuple[Array, LayerBackwa
         da += [dc * c * (1 - c)] if len(a) == 3 else []  # [2]
         return xp.concat(da, axis=-1), dh1 * c  # [3]
 
-    return h1, backward
+    return h1, backward, {"g": g, "t": t, "c": c}

@@ -106,6 +106,7 @@ class ResetBeforeMGU(Cell):
             of_f, of_n = xp.matmul(xp.matrix_transpose(h), df), xp.matmul(xp.matrix_transpose(q), dn)
             dp = {"W": xp.matmul(xp.matrix_transpose(x), da), "U": xp.concat([of_f, of_n], axis=-1)}  # [1] [3]
             dp |= {"b": xp.sum(da, axis=-2)} if self.bias else {}
+            dp |= {"da_f": df, "da_n": dn, "dq": dq}  # for the record
             return dp, xp.matmul(da, xp.matrix_transpose(p["W"])), (dh,)
 
         return (h1,), backward

@@ -53,8 +53,7 @@ def step_subject(name: str, problem: Problem, how: Setting) -> Subject:
         _, backward = cell.step(backend.xp, p, x, s, e)
         dp, dx, ds = backward(tuple(here.constant(d, how.dtype) for d in problem.ds_T))
         found: dict[str, Any] = {**dp, x_name: dx, **dict(zip(s_names, ds, strict=True))}
-        zero = {n: backend.xp.zeros_like(given[n]) for n in tensors if found.get(n) is None}
-        return {**found, **zero}
+        return {n: backend.xp.zeros_like(given[n]) if found.get(n) is None else found[n] for n in tensors}
 
     def exchange(other: Cell, where: Backend) -> Subject:
         return step_subject(name, replace(problem, cell=other), replace(how, backend=where, dtype="float64"))
