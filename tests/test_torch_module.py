@@ -8,13 +8,15 @@ import pickle
 import subprocess
 import sys
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from cases import WAYS, case, wanted
-from helpers import B, H, I, T, agree, inner, named, portable, refusal
+from helpers import B, H, I, T, agree, inner, named, portable, refusal, relative_error
 
 import rnnbp
+from rnnbp.truncation import Truncation
 
 torch = pytest.importorskip("torch")
 from rnnbp_numpy import NumpyBackend  # noqa: E402
@@ -196,6 +198,44 @@ def test_truncation_sums_the_windows(text, backend):
     agree(found(module, xs, s0, q), wanted)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["1997", "gates:i+o", "decay:0.5"])
+def test_a_kind_of_truncation_may_change_the_cell(kind, backend):
+    q = case("lstm")
+    parsed = Truncation.parse(kind)
+    (window,) = parsed.windows(T)
+    _, _, back = rnnbp.scan(parsed.of(q.cell), q.params, q.xs, q.s0)
+    module, (xs, s0, _) = module_of(q, backend), inputs(q)
+    differentiate(q, *module(xs, s0, truncation=kind))
+    agree(found(module, xs, s0, q), named(*back(q.dys, q.ds_T, window), q.cell))
+    assert relative_error(module.U.grad, wanted("lstm", "plain")["U"]) > 1e-3
+    stack = Module(rnnbp.stack("lstm", I, H, 2), backend=backend)
+    slopes = []
+    for text in ("full", kind):
+        stack.zero_grad()
+        stack(torch.ones(T, B, I), truncation=text)[0].sum().backward()
+        slopes.append(stack.get_parameter("0.U").grad.clone())
+    assert relative_error(*slopes) > 1e-3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_remat_reaches_the_scan_and_gives_the_same_bits(backend, monkeypatch):
+    """With sizes that make several segments; the forward alone takes it, too."""
+    from rnnbp_torch import calling
+
+    asked, own = [], calling.scan
+    monkeypatch.setattr(calling, "scan", lambda *args, **o: asked.append(o["remat"]) or own(*args, **o))
+    module, xs = Module("lstm", I, H, backend=backend), torch.randn(400, B, I, requires_grad=True)
+    both = []
+    for remat in (None, 200):
+        ys, _ = module(xs, remat=remat)
+        both.append(torch.autograd.grad(ys.square().sum(), [xs, *module.parameters()]))
+    assert all(torch.equal(a, b) for a, b in zip(*both, strict=True)) and asked == [None, 200]
+    assert 'at least 1, or "sqrt"' in refusal(lambda: module(xs, remat=0))
+    with torch.no_grad():
+        assert torch.equal(module(xs, remat=200)[0], ys)
+
+
 # ---- the fast path, and whose memory is whose ------------------------------------------------------------------------
 @pytest.mark.parametrize("name", SHARED)
 def test_numpys_loops_run_on_the_tensors_own_memory(scans, name):
@@ -243,21 +283,40 @@ def test_halves_run_in_torch(scans):
     assert ys.dtype == module.W.grad.dtype == torch.bfloat16 and not scans
 
 
+@dataclass(frozen=True)
+class HandingOn(rnnbp.Cell):
+    """y = x (u + v), and a state that stays: it hands on what it is given, and one array as two gradients."""
+
+    @property
+    def params(self):
+        return {name: rnnbp.cellbase.Param((self.hidden_size,), rnnbp.initializers.constant(0.5)) for name in "uv"}
+
+    @property
+    def states(self):
+        return {"y": (self.hidden_size,), "m": (self.hidden_size,)}
+
+    def step(self, xp, p, x, s, e):
+        del e
+
+        def backward(ds):
+            dp = xp.sum(ds[0] * x, axis=-2)
+            return {"u": dp, "v": dp}, ds[0] * (p["u"] + p["v"]), (None, ds[1])
+
+        return (x * (p["u"] + p["v"]), s[1]), backward
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["lstm", "states of any shape"])
-def test_what_is_returned_may_be_written_to_where_torch_lets_it(name, backend):
-    """No result is a view of an argument, or of another result."""
-    q = case(name)
-    module, (xs, s0, options) = module_of(q, backend), inputs(q)
-    ys, last = module(xs, s0, **options)
-    differentiate(q, ys, last)
+@pytest.mark.parametrize("cell", [rnnbp.cell("lstm", H, H), HandingOn(H, H)])
+def test_no_result_is_a_view_of_an_argument_or_of_another_result(cell, backend):
+    """Torch writes to gradients, and its users to outputs."""
+    module, ones = Module(cell, backend=backend), torch.ones(B, H)
+    xs, s0 = torch.ones(1, B, H).requires_grad_(), tuple(ones.clone().requires_grad_() for _ in range(2))
+    ys, last = module(xs, s0)
+    errors = [torch.ones_like(ys), *(torch.ones_like(z) for z in last)]
+    torch.autograd.backward([ys, *last], errors)
     tensors = [xs, *s0, *module.parameters()]
-    results = [ys, *last, *(t.grad for t in tensors)]
-    host = [t.detach().numpy() for t in (*tensors, *results)]
+    host = [t.detach().numpy() for t in (*tensors, *errors, ys, *last, *(t.grad for t in tensors))]
     assert not any(np.shares_memory(a, b) for k, a in enumerate(host) for b in host[:k])
-    with torch.no_grad():
-        for t in results:
-            t.zero_()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from rnnbp.cellbase import Cell
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array
+from rnnbp.recomputing import Remat
 from rnnbp.scanning import run, scan
 from rnnbp.stacking import Stack, States
-from rnnbp.truncation import Window, parse
+from rnnbp.truncation import Truncation, Window
 from rnnbp.validation import check_arrays, check_shape, check_states, check_windows
 
 Back = Callable[..., tuple[dict[str, Array], Array, Any]]
@@ -26,8 +28,9 @@ class Call:
 
     cell: Cell | Stack
     started: bool  # whether there is an s0
-    options: dict[str, Any]  # those of `rnnbp.scan` or `Stack.scan`
+    options: dict[str, Any]  # those that `scan` and `run` share
     windows: list[Window]
+    remat: Remat
 
     @property
     def cells(self) -> list[Cell]:
@@ -46,28 +49,26 @@ class Call:
 
     def run(self, tensors: Sequence[Array]) -> tuple[Array, list[Array]]:
         """Ys and the last states in a row; nothing is kept."""
-        ys, last = self._by(run, tensors)
+        way = self.cell.run if isinstance(self.cell, Stack) else partial(run, self.cell)
+        ys, last = self._by(way, tensors)
         return ys, last
 
     def scan(self, tensors: Sequence[Array]) -> tuple[Array, list[Array], Back]:
         """Ys, the last states in a row, and the backward."""
-        ys, last, back = self._by(scan, tensors)
+        way = self.cell.scan if isinstance(self.cell, Stack) else partial(scan, self.cell)
+        ys, last, back = self._by(partial(way, remat=self.remat), tensors)
         return ys, last, back
 
     def _by(self, way: Callable[..., Any], tensors: Sequence[Array]) -> Any:
-        """`rnnbp.scan` or `rnnbp.run`, in the tensors' own precision; last states are copied, for one may be s0's."""
+        """What a way gives, in the tensors' own precision; last states are copied, for one may be s0's."""
         xs, *rest = (t.detach() for t in tensors)
         if xs.is_complex():
             raise UserError("a Module takes real numbers; got complex ones: rnnbp.scan takes them")
         count = sum(len(cell.states) for cell in self.cells) if self.started else 0
         s0 = self.nested(rest[:count]) if self.started else None
         params = dict(zip(self.cell.params, rest[count:], strict=True))
-        cell = self.cell
         with torch.no_grad(), torch.autocast(xs.device.type, enabled=False):
-            if isinstance(cell, Stack):
-                ys, last, *back = getattr(cell, way.__name__)(params, xs, s0, **self.options)
-            else:
-                ys, last, *back = way(cell, params, xs, s0, **self.options)
+            ys, last, *back = way(params, xs, s0, **self.options)
         if ys.ndim != 3:
             raise UserError(f"s0 and data must have no axes before T and B; they make outputs {tuple(ys.shape)}")
         return ys, [z.clone() for z in self.flat(last)], *back
@@ -86,7 +87,13 @@ class Call:
 
 
 def call(
-    cell: Cell | Stack, xs: Array, s0: Any, reverse: bool, truncation: str | Sequence[Window], options: dict[str, Any]
+    cell: Cell | Stack,
+    xs: Array,
+    s0: Any,
+    reverse: bool,
+    truncation: str | Sequence[Window],
+    remat: Remat,
+    options: dict[str, Any],
 ) -> Call:
     """The call, checked as far as torch makes a difference; the scan checks the rest."""
     check_arrays(xs=xs)
@@ -94,12 +101,15 @@ def call(
     for name, value in (options["data"] or {}).items():
         if getattr(value, "requires_grad", False):
             raise UserError(f"data get no gradient; {name} asks for one: pass {name}.detach()")
-    stacked = isinstance(cell, Stack)
-    if stacked and reverse:
-        raise UserError("reverse is for a single cell; got it for a stack: make the stack bidirectional")
-    windows = parse(truncation, xs.shape[0]) if isinstance(truncation, str) else truncation
-    windows = check_windows(windows, xs.shape[0], cell.bidirectional if isinstance(cell, Stack) else reverse)
-    made = Call(cell, s0 is not None, options if stacked else options | {"reverse": reverse}, windows)
+    kind = Truncation.parse(truncation) if isinstance(truncation, str) else Truncation()
+    windows = kind.windows(xs.shape[0]) if isinstance(truncation, str) else truncation
+    if isinstance(cell, Stack):
+        if reverse:
+            raise UserError("reverse is for a single cell; got it for a stack: make the stack bidirectional")
+        cell, reverse = cell.of_cells(kind.of), cell.bidirectional
+    else:
+        cell, options = kind.of(cell), options | {"reverse": reverse}
+    made = Call(cell, s0 is not None, options, check_windows(windows, xs.shape[0], reverse), remat)
     if s0 is not None:
         for own, part in zip(made.cells, _by_cell(cell, s0), strict=True):
             check_states("s0", part, own)

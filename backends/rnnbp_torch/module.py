@@ -14,6 +14,7 @@ from rnnbp.backends import Backend, backend
 from rnnbp.cellbase import Cell
 from rnnbp.errors import UserError, unknown
 from rnnbp.numerics import Array
+from rnnbp.recomputing import Remat
 from rnnbp.registry import cell as cell_by_name
 from rnnbp.stacking import Stack
 from rnnbp.truncation import Window
@@ -75,17 +76,18 @@ class Module(torch.nn.Module):  # type: ignore[misc]
         data: dict[str, Array] | None = None,
         reverse: bool = False,
         truncation: str | Sequence[Window] = "full",
+        remat: Remat = None,
     ) -> tuple[Array, Any]:
         """Xs (T, B, I) -> ys (T, B, O), the last state.
 
         s0 and the last state: a tuple with one tensor (B, *shape) per state; of a stack, one such tuple per cell.
-        mask, resets, data, reverse: as in `rnnbp.scan`. data has no gradient.
-        truncation: `full` or `tbptt:K1,K2`, or a list of windows: whose errors flow back how far. The gradient is the
-        sum over the windows, each taken through all layers; s0 gets what reaches step 0.
+        mask, resets, data, reverse, remat: as in `rnnbp.scan`. data have no gradient.
+        truncation: one of `rnnbp.truncation.KINDS`, or a list of windows. The gradient is the sum over the windows,
+        each taken through all layers; s0 gets what reaches step 0.
         """
         params = {name: attrgetter(name)(self) for name in self.cell.params}
         options = {"mask": mask, "resets": resets, "data": data, "backend": BACKENDS[self.backend]()}
-        asked = call(self.cell, xs, s0, reverse, truncation, options)
+        asked = call(self.cell, xs, s0, reverse, truncation, remat, options)
         tensors = [xs, *asked.flat(s0), *params.values()]
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
             ys, *last = Scan.apply(asked, *tensors)
