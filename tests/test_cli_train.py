@@ -65,6 +65,16 @@ MISTAKES = [
     ("text.txt --lr 0", "--lr must be a number above 0; got 0.0"),
     ("text.txt --clip-norm -1", "--clip-norm must be a number above 0; got -1.0"),
     ("text.txt --clip-value inf", "--clip-value must be a number above 0; got inf"),
+    ("text.txt --init orthogonl", "unknown scheme of initialisation 'orthogonl': did you mean orthogonal"),
+    ("text.txt --init b.q=1", r"unknown parameter or gate to initialise 'b.q': did you mean"),
+    ("text.txt --l2 -1", "--l2 must be a number >= 0; got -1.0"),
+    ("text.txt --weight-decay nan", "--weight-decay must be a number >= 0; got nan"),
+    ("text.txt --weight-decay 1 --optimizer sgd:weight_decay=1", "say the same: leave one of them out"),
+    ("text.txt --ar -0.1", "--ar must be a number >= 0; got -0.1"),
+    ("text.txt --tar inf", "--tar must be a number >= 0; got inf"),
+    ("text.txt --clip-tensor 0", "--clip-tensor must be a number above 0; got 0.0"),
+    ("text.txt --clip-step -1", "--clip-step must be a number above 0; got -1.0"),
+    ("text.txt --clip-step 1 --cell gru:reset=before", "needs a cell that is affine, then pointwise; .* is none"),
     ("text.txt --dtype float16", "--dtype must be float32 or float64 for training; got 'float16'"),
     ("text.txt --truncation tbptt:5,2", "needs K2 >= K1"),
     ("text.txt --truncation some", "truncation must be full, tbptt:K1,K2, steps:K"),
@@ -151,6 +161,27 @@ def test_a_run_leaves_what_the_readme_says(folder, capsys):
     assert code == 0 and err == "" and out.startswith("the ") and len(out) == 4 + 20 + 1
     code, out, err = call(capsys, "sample", "run", "--prompt", "ß")
     assert code == 2 and out == "" and "only characters that the run has seen; got 'ß'" in err
+
+
+def test_what_regularises_and_clips_is_told(folder, capsys):
+    """On stderr in words, with --json on stdout as the last row of metrics; and a run goes on with it."""
+    words = "--l2 0.01 --weight-decay 0.1 --ar 1 --tar 1 --clip-step 0.001 --clip-value 0.001 --clip-tensor 0.01"
+    words += " --clip-norm 0.001 --init orthogonal,b.f=2 --json --out run"
+    code, out, err = call(capsys, "train", "text.txt", *SMALL, *words.split())
+    assert code == 0 and "Traceback" not in err
+    said = json.loads(out)
+    row = said["last_row"]
+    assert said["run"] == "run" and said["step"] == row["step"] == 4 and said["best_valid_loss"] <= row["valid_loss"]
+    assert row["penalty"] > 0 and row["clip_value"] == row["clip_norm"] == 1 and row["cosine_min"] <= row["cosine"] < 1
+    told = f"clipped, in the last row's steps: value 100%, tensor {row['clip_tensor']:.0%}, norm 100%; cosine to the"
+    assert told in err and f"without {row['cosine_step']:.4f}, at the last row's step" in err
+    config = json.loads((folder / "run" / "config.json").read_text())
+    assert config["init"] == "orthogonal,b.f=2" and config["clip_step"] == 0.001 and config["weight_decay"] == 0.1
+    assert call(capsys, "train", "--resume", "run", "--steps", "6", "--clip-norm", "0.001")[0] == 0
+    code, _, err = call(capsys, "train", "--resume", "run", "--clip-norm", "0.1")
+    assert code == 2 and "--clip-norm 0.1 conflicts with the run's 0.001: leave it out to resume" in err
+    code, _, err = call(capsys, "sample", "run", "--prompt", "the ", "--length", "5")
+    assert code == 0 and err == ""
 
 
 @pytest.mark.usefixtures("folder")

@@ -2,101 +2,75 @@
 
 from __future__ import annotations
 
-import json
-import signal
+import json as jsons
 from math import log
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rnnbp_cli.options import BackendOption, DeviceOption, SeedOption, ThreadsOption, fail, say, set_threads
+from rnnbp_cli import train_options as given_as
+from rnnbp_cli.interrupting import Interrupt
+from rnnbp_cli.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    ThreadsOption,
+    fail,
+    print_json,
+    say,
+    set_threads,
+)
 from rnnbp_cli.progress import progress_bar
 
-# The defaults are the library's (rnnbp.training.Config); here None means "not given", so that --resume can tell.
+if TYPE_CHECKING:
+    from rnnbp.training.state import State
 
 
 def train(
-    files: Annotated[
-        list[Path] | None, typer.Argument(help="Text to learn, UTF-8 [default: Python's standard library]")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="A generated task in place of text: four-steps, adding, copy, temporal-order.")
-    ] = None,
-    cell: Annotated[
-        str | None,
-        typer.Option(help="NAME[:option=value,…], and after slashes what goes around it [default: lstm]"),
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Cells on top of each other [default: 1]")] = None,
-    residual: Annotated[
-        bool | None, typer.Option("--residual", help="Every layer but the first adds its input to what it gives.")
-    ] = None,
-    hidden: Annotated[int | None, typer.Option(help="Hidden size H [default: 128]")] = None,
-    time_steps: Annotated[
-        int | None, typer.Option(help="Steps T of a window [default: 50 for text, else the task's]")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="Sequences B side by side [default: 32, or the task's]")] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates; may grow with --resume [default: 1000]")] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="sgd, rmsprop or adamw, with [:option=value,…] [default: adamw]")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate [default: 0.003]")] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help="Rate between layers and before the readout; in training only [default: 0]")
-    ] = None,
-    variational: Annotated[
-        bool | None, typer.Option("--variational", help="One dropout mask for all steps of a sequence.")
-    ] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="Limit of the gradient's global norm [default: none]")] = None,
-    clip_value: Annotated[float | None, typer.Option(help="Limit of each gradient entry [default: none]")] = None,
-    truncation: Annotated[
-        str | None,
-        typer.Option(
-            help="Within a window: full, tbptt:K1,K2, steps:K, decay:L, 1997, gates:NAME+NAME or peepholes "
-            "[default: full]"
-        ),
-    ] = None,
-    loss: Annotated[str | None, typer.Option(help="mse or cross-entropy, with [:option=value,…]")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64 [default: float32]")] = None,
+    files: given_as.Files = None,
+    task: given_as.Task = None,
+    cell: given_as.Cell = None,
+    layers: given_as.Layers = None,
+    residual: given_as.Residual = None,
+    hidden: given_as.Hidden = None,
+    init: given_as.Init = None,
+    time_steps: given_as.TimeSteps = None,
+    batch: given_as.Batch = None,
+    steps: given_as.Steps = None,
+    optimizer: given_as.Optimizer = None,
+    lr: given_as.Lr = None,
+    dropout: given_as.Dropout = None,
+    variational: given_as.Variational = None,
+    l2: given_as.L2 = None,
+    weight_decay: given_as.WeightDecay = None,
+    ar: given_as.Ar = None,
+    tar: given_as.Tar = None,
+    clip_step: given_as.ClipStep = None,
+    clip_value: given_as.ClipValue = None,
+    clip_tensor: given_as.ClipTensor = None,
+    clip_norm: given_as.ClipNorm = None,
+    truncation: given_as.Truncation = None,
+    loss: given_as.Loss = None,
+    dtype: given_as.Dtype = None,
     backend: BackendOption = None,
     device: DeviceOption = None,
     seed: SeedOption = None,
     threads: ThreadsOption = None,
-    save_every: Annotated[
-        int | None,
-        typer.Option(help="Steps from one validation, metrics row and checkpoint to the next [default: 100]"),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder [default: runs/NAME]")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run, to the bit.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Start anew in a run folder that exists.")] = False,
+    save_every: given_as.SaveEvery = None,
+    out: given_as.Out = None,
+    resume: given_as.Resume = None,
+    force: given_as.Force = False,
+    json: JsonOption = False,
 ) -> None:
     """Train a model on text (default: the Python standard library's source files) or on a generated task."""
-    given: dict[str, Any] = {
-        "task": task,
-        "cell": cell,
-        "layers": layers,
-        "residual": residual,
-        "dropout": dropout,
-        "variational": variational,
-        "hidden": hidden,
-        "time_steps": time_steps,
-        "batch": batch,
-        "steps": steps,
-        "optimizer": optimizer,
-        "lr": lr,
-        "clip_norm": clip_norm,
-        "clip_value": clip_value,
-        "truncation": truncation,
-        "loss": loss,
-        "dtype": dtype,
-        "backend": backend,
-        "device": device,
-        "seed": seed,
-        "threads": threads,
-        "save_every": save_every,
-        "files": tuple(str(path.resolve()) for path in files or ()) or None,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
+    # all that was typed: None means "not given", so that --resume can tell
+    given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
+    for name in ("files", "out", "resume", "force", "json"):
+        given.pop(name, None)
+    if files:
+        given["files"] = tuple(str(path.resolve()) for path in files)
     if resume is not None and (out is not None or force):
         fail("--resume goes on in its own folder: leave out --out and --force")
     before, run_backend = (None, backend) if resume is None else started_with(resume)
@@ -104,9 +78,8 @@ def train(
 
     from rnnbp import training
     from rnnbp.backends import default_name
-    from rnnbp.runs import read_checkpoint
 
-    stop = _Interrupt()
+    stop = Interrupt()
     with progress_bar() as report, stop:
         try:
             if resume is not None:
@@ -118,13 +91,30 @@ def train(
                 state = training.train(config, folder, force=force, report=report, stop=stop.asked)
         except training.Diverged as error:
             fail(str(error), code=1)
-    text = read_checkpoint(folder / "last.safetensors").meta["data"]["vocabulary"] is not None
-    best = f"{state.best / log(2):.4f} bits per character" if text else f"{state.best:.6g}"
-    say(f"step {state.step}, best validation loss {best}, run folder {folder}")
+    _sum_up(folder, state, json)
     _picture(folder)
     if stop.asked():
         say(f"interrupted and saved: rnnbp train --resume {folder} goes on")
         raise typer.Exit(130)
+
+
+def _sum_up(folder: Path, state: State, json: bool) -> None:
+    """Where the run stands, and what clipping did since the row before the last."""
+    from rnnbp.runs import COLUMNS, read_checkpoint, read_rows
+
+    rows = read_rows(folder)
+    row = rows[-1] if rows else dict.fromkeys(COLUMNS)
+    text = read_checkpoint(folder / "last.safetensors").meta["data"]["vocabulary"] is not None
+    best = f"{state.best / log(2):.4f} bits per character" if text else f"{state.best:.6g}"
+    say(f"step {state.step}, best validation loss {best}, run folder {folder}")
+    fired = [f"{n} {row[f'clip_{n}']:.0%}" for n in ("value", "tensor", "norm") if row[f"clip_{n}"] is not None]
+    if fired:
+        turned = f"cosine to the gradient before {row['cosine']:.4f}, least {row['cosine_min']:.4f}"
+        say(f"clipped, in the last row's steps: {', '.join(fired)}; {turned}")
+    if row["cosine_step"] is not None:
+        say(f"clipped at every step: cosine to the gradient without {row['cosine_step']:.4f}, at the last row's step")
+    if json:
+        print_json({"run": str(folder), "step": state.step, "best_valid_loss": state.best, "last_row": row})
 
 
 def _picture(folder: Path) -> None:
@@ -141,31 +131,9 @@ def started_with(run: Path) -> tuple[int | None, str]:
     """The threads and the backend that a run was started with, from the head of its checkpoint, without NumPy."""
     try:
         with open(run / "last.safetensors", "rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        config = json.loads(header["__metadata__"]["rnnbp"])["config"]
+            header = jsons.loads(file.read(int.from_bytes(file.read(8), "little")))
+        config = jsons.loads(header["__metadata__"]["rnnbp"])["config"]
         threads, backend = config["threads"], config["backend"]
     except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
         return None, "numpy"  # whatever is wrong with the checkpoint, reading it in earnest says so
     return (threads if isinstance(threads, int) and threads > 0 else None), str(backend)
-
-
-class _Interrupt:
-    """Ctrl-C asks the run to save and stop after the step in hand; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def asked(self) -> bool:
-        return self._asked
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGINT, self._note)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _note(self, *_: object) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        say("saving; once more to stop at once")
