@@ -91,7 +91,7 @@ def records() -> str:
     for spec in builtin_specs():
         made = rnnbp.cell(spec, 2, 3)
         params = made.init(np.random.default_rng(0))
-        ys, _, backward = rnnbp.scan(made, params, np.ones((2, 1, 2)), record=True, backend=rnnbp.backend("numpy"))
+        ys, _, backward = rnnbp.scan(made, params, np.ones((2, 2, 2)), record=True, backend=rnnbp.backend("numpy"))
         forward = sorted(backward.record)
         backward(np.ones_like(ys))
         errors = sorted(set(backward.record) - set(forward))

@@ -5,13 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import rnnbp
+from rnnbp.checking import builtin_specs
+from rnnbp.registry import CELLS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/checking-gradients.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/checking-gradients.md", "docs/cells.md"])
 def test_the_example_prints_what_it_says(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
@@ -29,21 +34,29 @@ def test_the_catalogue_of_faults_is_shown_as_it_is():
 
 
 PAGES = [
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/contracts.md",
-    "docs/checking-gradients.md",
-    "docs/speed.md",
-    "docs/truncation.md",
-    "benchmarks/results/README.md",
+    page for found in ("*.md", "docs/*.md", "benchmarks/results/*.md", "plugins/*/*.md") for page in ROOT.glob(found)
 ]
 
 
-@pytest.mark.parametrize("page", [*PAGES, "plugins/rnnbp-mgu/README.md", "plugins/rnnbp-recent/README.md"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-        assert ((ROOT / page).parent / target).exists(), target
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_cells_has_every_cell_and_all_that_is_recorded():
+    page = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8")
+    headings = {name for line in re.findall(r"^### (.*)$", page, re.M) for name in line.split(", ")}
+    assert {name for name, entry in CELLS.items() if entry.dist is None} <= headings
+    assert {"mgu", "slstm", "mingru", "minlstm"} <= headings
+    assert page.count("| forward") > 15
+    rows = dict(re.findall(r"^\| `(\S+)` \| (`.*) \|$", page, re.M))
+    for spec in builtin_specs():
+        *_, backward = rnnbp.scan(
+            cell := rnnbp.cell(spec, 2, 3), cell.init(np.random.default_rng(0)), np.ones((2, 2, 2)), record=True
+        )
+        backward(None, tuple(np.ones((2, *shape)) for shape in cell.states.values()))
+        assert set(re.findall(r"`(\S+)`", rows[spec])) == set(backward.record), spec
 
 
 def test_every_command_shown_exists():
