@@ -1,0 +1,71 @@
+"""Random stacks with their weights, for the tests that take these to other libraries and back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from helpers import relative_error
+from hypothesis import settings
+from hypothesis import strategies as st
+from rnnbp_numpy import NumpyBackend
+
+import rnnbp
+
+class Portable(NumpyBackend):
+    """NumPy without the loops that are compiled for each kind of cell: here is no time for that."""
+
+    def scan(self, *_: Any, **__: Any) -> Any:
+        return NotImplemented
+
+
+HOST = Portable(**vars(rnnbp.backend("numpy")))
+FEW = settings(max_examples=12, deadline=None, derandomize=True)
+
+
+class Case(NamedTuple):
+    """A stack, its parameters in float64, and a sequence of batches with the lengths of its members."""
+
+    stack: rnnbp.Stack
+    params: dict[str, np.ndarray]
+    xs: np.ndarray  # (T, B, I)
+    lengths: np.ndarray  # (B): at least 1, at most T
+    rng: np.random.Generator
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(T, B), false beyond the end of each."""
+        return np.arange(len(self.xs))[:, None] < self.lengths
+
+    def as_float32(self) -> Case:
+        """The same in single precision."""
+        weights = {name: a.astype("float32") for name, a in self.params.items()}
+        return self._replace(params=weights, xs=self.xs.astype("float32"))
+
+
+@st.composite
+def cases(draw: st.DrawFn, *specs: str) -> Case:
+    """Sizes, layers, directions and lengths at random, and a seed for the rest."""
+    small = st.integers(1, 4)
+    spec, layers, both = draw(st.sampled_from(specs)), draw(st.integers(1, 3)), draw(st.booleans())
+    hidden = draw(small) + spec.startswith("lstm-projected")  # whose projection is narrower
+    stack = rnnbp.stack(spec, draw(small), hidden, layers, both)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    t, b = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    params = {name: rng.standard_normal(p.shape) for name, p in stack.params.items()}
+    lengths = rng.integers(1, t, size=b, endpoint=True)
+    lengths[rng.integers(b)] = t  # torch makes no steps beyond the longest
+    return Case(stack, params, rng.standard_normal((t, b, stack.input_size)), lengths, rng)
+
+
+def same_bits(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    """The same names, shapes, dtypes and bits: −0 is not 0."""
+    assert list(found) == list(wanted)
+    for name, a in wanted.items():
+        assert (found[name].shape, found[name].dtype) == (a.shape, a.dtype), name
+        assert found[name].tobytes() == a.tobytes(), name
+
+
+def close(found: Any, wanted: Any, limit: float) -> None:
+    """Relative error of an array below a limit."""
+    assert relative_error(found, wanted) < limit
