@@ -64,16 +64,20 @@ def _put_chrono(
     init: Initializer,
     rng: np.random.Generator,
 ) -> None:
-    """The same draw for all gates of a cell, with the sign of each."""
+    """One draw for all gates of a bias, with the sign of each."""
     for prefix, cell in cells.items():
         signs = cell.memory_gates
-        biases = [q for q in parts if q.prefix == prefix and q.gate in signs and params[q.param].ndim == 1]
-        if not biases:
+        at: dict[str, list[Part]] = {}
+        for part in parts:
+            if part.prefix == prefix and part.gate in signs and params[part.param].ndim == 1:
+                at.setdefault(part.param, []).append(part)
+        if not at:
             name = type(cell).__name__
             raise UserError(f"chrono needs biases of gates that keep a memory; {name} has none in its memory_gates")
-        drawn = init(rng, params[biases[0].param][biases[0].columns].shape)
-        for part in biases:
-            params[part.param][part.columns] = signs[part.gate] * drawn
+        for name, blocks in at.items():
+            same = init(rng, params[name][blocks[0].columns].shape)
+            for part in blocks:
+                params[name][part.columns] = signs[part.gate] * same
 
 
 def _cells(what: Cell | Stack | Model) -> Iterator[tuple[str, Cell]]:
