@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import EVERY, WAYS, case, make, wanted
-from fast_cells import OFF, PORTABLE
+from cases import EVERY, WAYS, case, wanted
+from fast_cells import FUSED, OFF, PORTABLE, cell
 from helpers import T, agree, named, portable, problem
 from rnnbp_numpy import NumpyBackend
 from rnnbp_numpy.buffered import scan as buffered
@@ -32,7 +32,7 @@ class Buffered(NumpyBackend):
 BACKEND = Buffered()
 
 
-TAKEN = [name for name in EVERY if name not in PORTABLE]
+TAKEN = [name for name in EVERY if name not in PORTABLE]  # FUSED without the cells of plugins
 
 
 def _both(q, window=None, **options):
@@ -60,11 +60,11 @@ def test_every_gradient_equals_complex_steps(name, way):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", TAKEN)
+@pytest.mark.parametrize("name", FUSED)
 def test_it_equals_the_loop(name, way, dtype):
     """Forwards to the bit, but for the logistic function, which is made of exp in place of tanh."""
-    (ours, dours), (theirs, dtheirs) = _both(problem(make(name), dtype=dtype), **WAYS[way])
-    same_bits = all(_logistic(node) is None for node in reach(layout(make(name)).trace.new_states.values()))
+    (ours, dours), (theirs, dtheirs) = _both(problem(cell(name), dtype=dtype), **WAYS[way])
+    same_bits = all(_logistic(node) is None for node in reach(layout(cell(name)).trace.new_states.values()))
     for key, value in theirs.items():
         assert ours[key].dtype == value.dtype and (np.array_equal(ours[key], value) or not same_bits), key
     agree(ours, theirs, dtype)

@@ -161,7 +161,7 @@ def _sigmoid(a: HostArray, out: HostArray) -> None:
 
 def _where(condition: HostArray, a: HostArray, b: HostArray, out: HostArray) -> None:
     np.copyto(out, b)
-    np.copyto(out, a, where=condition)
+    np.copyto(out, a, where=condition.astype(bool, copy=False))  # what is kept for the backward is a number
 
 
 def _copy(a: HostArray, out: HostArray) -> None:
