@@ -175,6 +175,7 @@ WRAPPERS = Registry(
     zoneout="rnnbp.around.zoneout:zoneout",
     recurrent_dropout="rnnbp.around.recurrent_dropout:recurrent_dropout",
     learned_start="rnnbp.around.learned_start:learned_start",
+    clip_errors="rnnbp.around.clipping:clipped",
 )
 LOSSES = Registry("loss", mse="rnnbp.losses:MeanSquaredError", cross_entropy="rnnbp.losses:CrossEntropy")
 OPTIMIZERS = Registry("optimizer", sgd="rnnbp.optim:SGD", rmsprop="rnnbp.optim:RMSProp", adamw="rnnbp.optim:AdamW")

@@ -93,6 +93,17 @@ def test_a_gradient_check_refuses_in_one_line():
     assert said in refusal(lambda: check_model(model, np.zeros((T, B, I)), np.zeros((T, B, 2))))
 
 
+def test_it_has_a_name(capsys):
+    from rnnbp_cli import main
+
+    spec = "lstm/clip-errors:limit=0.1"
+    assert make(spec, I, H) == clipped(make("lstm", I, H), LIMIT)
+    with pytest.raises(SystemExit) as left:
+        main(["gradcheck", spec])
+    said = capsys.readouterr()
+    assert left.value.code == 2 and said.out == "" and said.err.count("\n") == 1 and "is no derivative" in said.err
+
+
 def test_a_model_with_a_penalty_is_not_checked_as_if_it_had_none():
     from rnnbp.checking.models import check_model
     from rnnbp.penalties import ActivationPenalty

@@ -50,7 +50,7 @@ def held(xp: Namespace, d: Array, limit: float) -> Array:
     return xp.where(xp.real(d) > limit, top, xp.where(xp.real(d) < -limit, -top, d))
 
 
-def clipped(cell: Cell, limit: float) -> ErrorClipping:
+def clipped(cell: Cell, limit: float = 1.0) -> ErrorClipping:
     """A cell with its errors clipped; one that has no pre-activations to clip is a UserError."""
     if not has_affine(cell):
         name = type(cell).__name__
