@@ -164,7 +164,7 @@ def _guarded(cell: Cell, xs: Array, reverse: bool, ys: Array, s_T: State, back: 
 def decaying(result: Any, slow: Callable[[], Any]) -> tuple[Array, State, ScanBackward]:
     """A faster scan's result, which need not know of a decay: a window with one goes back through the slow path."""
     ys, s_T, back = result
-    if back is None:  # nothing was kept
+    if not back:  # nothing was kept
         return ys, s_T, back
 
     @wraps(back)

@@ -67,6 +67,10 @@ class Derived(PointwiseCell):
     def cut(self) -> tuple[str, ...]:
         return self.of.cut
 
+    @property
+    def unfed(self) -> dict[str, tuple[str, ...]]:
+        return self.of.unfed
+
     def pointwise(
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
     ) -> tuple[State, PointwiseBackward]:
