@@ -161,3 +161,13 @@ def test_a_planted_fault_is_seen():
         agree(found(rnnbp.backend("numpy"), q), numeric(q))
     dp, dxs, ds = forward(q)[2](q.dys, q.ds_T)
     assert named(dp, dxs, ds, q.cell)
+
+
+def test_a_gradient_check_looks_at_the_start_by_itself():
+    """With a level of its own: where a state is given, as in a step or a sequence, no start has a gradient."""
+    cell = rnnbp.cell("gru/learned-start", I, H)
+    of_start = [c for c in rnnbp.gradcheck(cell).checks if c.level == "start"]
+    assert [c.tensor for c in of_start] == ["start.h"] and of_start[0].passed and of_start[0].analytic
+    assert not any(c.level == "start" for c in rnnbp.gradcheck(cell, method="rtrl").checks)
+    report = rnnbp.gradcheck(Forgetful(cell.cell), diagnosis=False)
+    assert {(c.level, c.tensor) for c in report.checks if not c.passed} == {("start", "start.h")}

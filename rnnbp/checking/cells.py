@@ -16,10 +16,12 @@ from rnnbp.checking.lags import lag_findings
 from rnnbp.checking.levels import Make, of_levels, verify_all
 from rnnbp.checking.methods.directions import DIRECTIONS
 from rnnbp.checking.methods.numeric import MEMORY
+from rnnbp.checking.methods.registry import numeric_method
 from rnnbp.checking.paths import on_path, ways
 from rnnbp.checking.properties.examination import examine
 from rnnbp.checking.report import Report
 from rnnbp.checking.subjects.problems import kinds_of, restricted
+from rnnbp.checking.subjects.starts import start_subject
 from rnnbp.checking.subjects.vjps import step_subject
 from rnnbp.checking.verdicts import Progress, check_counts, setting
 from rnnbp.errors import UserError
@@ -66,7 +68,8 @@ def check_gradients(
     extent: "exhaustive", every entry; "directional", random directions of 1 and −1, `directions` of them for each gate
     block; "auto", the first up to 2000 scalars.
     levels: "step", the backward of one step, and "sequence", the whole scan; by default both, but for methods made of
-    the first. A wrong step is a bug of the cell; a right step in a wrong sequence a bug of the loop.
+    the first. A wrong step is a bug of the cell; a right step in a wrong sequence a bug of the loop. A cell that learns
+    its initial state has a third, "start".
     cotangents: where errors come in: "all", at every output and last state; "last", at the last output; "state", at the
     last states; "every", each of the three in turn. One step always has an error at every state.
     path: which code the scan runs through: "reference", the portable one; "fast", the backend's own; "both", the two
@@ -97,6 +100,9 @@ def check_gradients(
         "step": lambda: [step_subject(name, problem, how)],
         "sequence": lambda: [s for kind in kinds for s in by_path(cases, against, problem, kind)],
     }
+    start = start_subject(name, problem, case.windows, how)
+    if start.tensors and not numeric_method(how.method).unsuited(start):
+        known["start"] = lambda: [start]
     checks, findings = verify_all(of_levels(known, levels, how), how, memory, progress)
     findings += [kinks] if kinks is not None else []
     if not how.directional(case.subject(problem)) if properties is None else properties:
