@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/checking-gradients.md", "docs/cells.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/checking-gradients.md", "docs/cells.md", "docs/interop.md"])
 def test_the_example_prints_what_it_says(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)

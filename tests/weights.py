@@ -12,6 +12,7 @@ from rnnbp_numpy import NumpyBackend
 
 import rnnbp
 
+
 class Portable(NumpyBackend):
     """NumPy without the loops that are compiled for each kind of cell: here is no time for that."""
 

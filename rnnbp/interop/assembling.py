@@ -62,7 +62,8 @@ def chosen(found: Mapping[str, Layers], wanted: Sequence[str], what: str) -> Lay
         if name not in found:
             raise unknown("layer", name, found)
     if not wanted and len(found) > 1:
-        raise UserError(f"{what} holds {', '.join(found)}: name one, or several from the bottom up, with --layer")
+        names = ", ".join(name or "''" for name in found)
+        raise UserError(f"{what} holds {names}: name one, or several from the bottom up, with --layer")
     return [layer for name in wanted or found for layer in found[name]]
 
 

@@ -16,14 +16,14 @@ def recognised(path: Path) -> str:
         return "rnnbp"
     with open(path, "rb") as file:
         head = file.read(16)
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:  # the length of a header in JSON
+        return "rnnbp" if "rnnbp" in metadata(path) else "torch"
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "keras"
     if head.startswith(b"PK\x03\x04"):
         refuse_archive(path)
     if head.startswith(b"\x80"):
         refuse_pickle(path)
-    if head[8:9] == b"{":
-        return "rnnbp" if "rnnbp" in metadata(path) else "torch"
     if path.suffix == ".onnx":
         return "onnx"
     raise UserError(f"{path} is no .safetensors, .weights.h5 or .onnx, nor the folder of a run: name another file")
