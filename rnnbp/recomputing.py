@@ -34,7 +34,7 @@ def segment_steps(remat: int | str, time_steps: int) -> int:
     if remat == "sqrt":
         return 1 + isqrt(time_steps - 1)
     if isinstance(remat, bool) or not isinstance(remat, Integral) or remat < 1:
-        raise UserError(f'remat must be the steps of a segment, at least 1, or "sqrt"; got {remat!r}')
+        raise UserError(f'remat must be a number of steps, at least 1, or "sqrt"; got {remat!r}')
     return int(remat)
 
 

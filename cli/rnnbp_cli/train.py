@@ -52,6 +52,7 @@ def train(
     clip_tensor: given_as.ClipTensor = None,
     clip_norm: given_as.ClipNorm = None,
     truncation: given_as.Truncation = None,
+    remat: given_as.Remat = None,
     loss: given_as.Loss = None,
     dtype: given_as.Dtype = None,
     backend: BackendOption = None,
@@ -69,6 +70,8 @@ def train(
     given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
     for name in ("files", "out", "resume", "force", "json"):
         given.pop(name, None)
+    if remat is not None and remat.isdecimal():
+        given["remat"] = int(remat)
     if files:
         given["files"] = tuple(str(path.resolve()) for path in files)
     if resume is not None and (out is not None or force):

@@ -18,6 +18,13 @@ TimeSteps: TypeAlias = Annotated[
     int | None, typer.Option(help="Steps T of a window [default: 50 for text, else the task's]")
 ]
 Batch: TypeAlias = Annotated[int | None, typer.Option(help="Sequences B side by side [default: 32, or the task's]")]
+Remat: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K|sqrt",
+        help="Keep every K-th state only (sqrt: K = √T) and compute the steps between again [default: keep all]",
+    ),
+]
 Loss: TypeAlias = Annotated[str | None, typer.Option(help="mse or cross-entropy, with [:option=value,…]")]
 
 # ---- the model ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from rnnbp.errors import UserError
 from rnnbp.model import Model
 from rnnbp.optim import Optimizer
 from rnnbp.penalties import ActivationPenalty
+from rnnbp.recomputing import segment_steps
 from rnnbp.registry import LOSSES, OPTIMIZERS, TASKS, parse_spec
 from rnnbp.schemes import parse
 from rnnbp.sources import Source
@@ -51,6 +52,7 @@ class Config:
     clip_tensor: float | None = None
     clip_norm: float | None = None
     truncation: str = "full"
+    remat: int | str | None = None  # steps of a segment that is computed again, or "sqrt"
     loss: str | None = None
     dtype: str = "float32"
     backend: str = "numpy"
@@ -69,6 +71,8 @@ class Config:
             _check(name, getattr(self, name) or None, (int, float), "a number >= 0")
         if self.weight_decay is not None and "weight_decay" in parse_spec(self.optimizer)[1]:
             raise UserError(f"--weight-decay and --optimizer {self.optimizer} say the same: leave one of them out")
+        if self.remat is not None:
+            segment_steps(self.remat, 1)
         if self.init is not None:
             parse(self.init)
         if not isinstance(self.dropout, (int, float)) or isinstance(self.dropout, bool) or not 0 <= self.dropout < 1:

@@ -43,7 +43,8 @@ def _of(
     carried: States | None,
     data: Params | None,
 ) -> Gradient:
-    loss, activity, last, backward = model.apart(params, xs, targets, carried, data=data, backend=setup.backend)
+    options = {"data": data, "remat": setup.config.remat, "backend": setup.backend}
+    loss, activity, last, backward = model.apart(params, xs, targets, carried, **options)
     gradients, penalty = backward(setup.windows)[0], 0.0 if activity is None else float(activity)
     if setup.config.l2:
         value, decay = l2(model.params, params, setup.config.l2)
