@@ -447,6 +447,21 @@ def test_autocast_leaves_it_in_its_own_precision():
         assert torch.equal(module(xs)[0], ys)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's own, of a gradient that its tracer looks at
+def test_torch_compile_goes_around_it():
+    module, readout, xs = Module("lstm", I, H), torch.nn.Linear(H, 1), torch.randn(T, B, I)
+
+    def model(xs):
+        return readout(module(xs.tanh())[0]).square().sum()
+
+    losses = []
+    for function in (model, torch.compile(model, backend="eager")):
+        module.zero_grad()
+        function(xs).backward()
+        losses.append(module.U.grad.clone())
+    assert torch.equal(*losses)
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru:reset=before"])
 def test_torchs_optimizers_train_it(cell):
     torch.manual_seed(0)

@@ -95,6 +95,8 @@ class Module(torch.nn.Module):  # type: ignore[misc]
             ys, last = asked.run(tensors)
         return ys, asked.nested(last)
 
+    forward = torch.compiler.disable(forward)  # torch.compile has nothing to see here, and stumbles
+
 
 def _made(cell: Cell | Stack | str, input_size: int | None, hidden_size: int | None) -> Cell | Stack:
     """The cell itself, or the one that is named."""
