@@ -4,6 +4,7 @@ Axes, named once: T time, B batch, I input, H hidden, O output, G gates. Trailin
 copies: they broadcast through everything, forward and backward.
 """
 
+from rnnbp import around as around
 from rnnbp import initializers as initializers
 from rnnbp import losses as losses
 from rnnbp import optim as optim

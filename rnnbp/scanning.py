@@ -37,9 +37,9 @@ def scan(
     window. ds_T counts in windows that end with the last step. The backward keeps all that it needs, so it can be
     called again with other cotangents.
 
-    s0: one array (..., B, *shape) per state; default `cell.initial_state`.
+    s0: one array (..., B, *shape) per state; default `cell.start`, which is `initial_state` unless it is learned.
     mask (T, B), boolean: a masked step (False) leaves the state as it is and outputs zero, whatever xs holds there.
-    resets (T, B), boolean: the state starts anew before that step, from `cell.initial_state`.
+    resets (T, B), boolean: the state starts anew before that step, from `cell.start`.
     data: name -> (..., T, B, *shape), what the cell's steps need besides xs.
     reverse: from the last step to the first; ys stays aligned with xs.
     record: every gate and state and, after a backward, every error by name, in `backward.record`.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +163,15 @@ def test_the_command_line_checks_them(capsys, spec, code):
     out, err = capsys.readouterr()
     assert end.value.code == code
     assert json.loads(out)["passed"] if code == 0 else "unknown wrapper 'zonout'" in err
+
+
+def test_the_page_s_example_runs():
+    page = (Path(__file__).parents[1] / "docs" / "around.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    assert set(names["masks"]) == set(names["means"]) == {"zoneout_h", "zoneout_c"}
+    assert names["dxs"].shape == (7, 2, 3) and np.all(np.isfinite(names["dxs"]))
 
 
 def test_arrays_of_the_wrapped_cell_live_where_its_data_live(backend):
