@@ -93,6 +93,8 @@ class Truncation:
         if name == "tbptt" and (match := re.fullmatch(r"(\d+),(\d+)", rest)):
             return cls(text, steps=(int(match[1]), int(match[2])))
         if name == "steps" and re.fullmatch(r"\d+", rest):
+            if not int(rest):
+                raise UserError("truncation steps:K needs K of at least 1; got 0")
             return cls(text, steps=(int(rest), int(rest)))
         if name == "decay" and (decay := _number(rest)) is not None:
             if not 0 < decay < 1:

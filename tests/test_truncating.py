@@ -13,10 +13,10 @@ from rnnbp_cli import main
 
 import rnnbp
 from rnnbp.truncating import compare_truncations, kinds_of
-from rnnbp.truncating.comparing import ALL, HEAD
 from rnnbp.truncating.keeping import kept_bytes
 from rnnbp.truncating.kinds import split_kinds
 from rnnbp.truncating.problems import problem_of
+from rnnbp.truncating.reports import ALL, HEAD
 from rnnbp.truncation import Truncation
 
 SMALL = {"time_steps": 6, "batch": 2, "input_size": 3, "hidden_size": 4}

@@ -56,7 +56,7 @@ def test_what_is_no_kind_is_refused(text):
     [
         ("tbptt:0,4", "truncation tbptt:K1,K2 needs K1 of at least 1; got 0"),
         ("tbptt:4,2", "truncation tbptt:K1,K2 needs K2 >= K1, or errors would be dropped; got K1=4, K2=2"),
-        ("steps:0", "truncation tbptt:K1,K2 needs K1 of at least 1; got 0"),
+        ("steps:0", "truncation steps:K needs K of at least 1; got 0"),
         ("decay:1", "truncation decay:L needs L between 0 and 1; got 1"),
         ("decay:nan", "truncation decay:L needs L between 0 and 1; got nan"),
     ],

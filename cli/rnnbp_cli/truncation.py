@@ -39,7 +39,7 @@ def truncation(
             help="Others: tbptt:K1,K2, steps:K, decay:L, 1997, gates:NAME+NAME, peepholes; one, several, or again",
         ),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="On a batch of a task: copying … [default: noise]")] = None,
+    task: Annotated[str | None, typer.Option(help="On a batch of a task: copy, adding … [default: noise]")] = None,
     text: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="On a batch of text, UTF-8.")] = None,
     time_steps: Annotated[int | None, typer.Option(help="Steps T [default: 64, or the data's]")] = None,
     batch: Annotated[int | None, typer.Option(help="Sequences B [default: 16, or the data's]")] = None,
@@ -113,7 +113,7 @@ def show(found: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from rnnbp.truncating.comparing import HEAD
+    from rnnbp.truncating.reports import HEAD
 
     table = Table(title=escape(found.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for n, name in enumerate(HEAD):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbp.benching.plotting import require_matplotlib
-from rnnbp.truncating.comparing import ALL, Comparison, Row
+from rnnbp.truncating.reports import ALL, Comparison, Row
 
 # black, orange, blue, green, vermilion, sky, purple: told apart by every eye (Okabe & Ito 2008)
 COLOURS = ("#000000", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
