@@ -55,9 +55,9 @@ def _row(entry: Any, input_size: int, hidden_size: int, traceable: bool) -> dict
     try:
         cell = CELLS.make(entry.name, input_size, hidden_size)
         shapes = {name: list(spec.shape) for name, spec in cell.params.items()}
-        counted = {"parameters": shapes, "count": sum(map(prod, shapes.values()))}
-        blank = getattr(cell, "unfed", {}).values()  # blocks of U that count as zero
-        counted["count"] -= sum(map(len, blank)) * hidden_size**2
+        blank = sum(map(len, getattr(cell, "unfed", {}).values()))  # blocks of U that count as zero
+        count = sum(map(prod, shapes.values())) - blank * hidden_size**2
+        counted: dict[str, Any] = {"parameters": shapes, "count": count}
         counted |= {"traceable": untraceable(cell) or "yes"} if traceable else {}
         return row | {"source": cell.source, "states": list(cell.states), **counted}
     except Exception as error:  # a broken plugin is a line in the list, not the end of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +116,7 @@ class ResetBeforeGRU(Cell):
 
 def gru(input_size: int, hidden_size: int, reset: str = "after", bias: bool = True) -> Cell:
     """The GRU with its reset gate "after" the recurrent product (pointwise, fast) or "before" it (as published)."""
-    kinds = {"after": GRU, "before": ResetBeforeGRU}
+    kinds: dict[str, Callable[..., Cell]] = {"after": GRU, "before": ResetBeforeGRU}
     if reset not in kinds:
         raise unknown("reset", reset, kinds)
     return kinds[reset](input_size, hidden_size, bias)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +58,7 @@ class LSTM(PointwiseCell):
             raise UserError(f"without names gates among i, f and o; got {', '.join(sorted(strangers))}")
         if self.coupled and {"i", "f"} & set(self.without):
             raise UserError(f"coupled makes f = 1 − i; got without={'+'.join(self.without)}: leave one of them out")
-        for name in (self.input_activation, self.output_activation):
-            activation(name, self.clip)
+        _ = activation(self.input_activation, self.clip), activation(self.output_activation)  # a name not known raises
         super().__post_init__()
 
     @property
@@ -110,13 +108,13 @@ class LSTM(PointwiseCell):
         sigma, phi = (activation(name, self.clip) for name in ("sigmoid", self.input_activation))
         psi = activation(self.output_activation)
         (_, c, *_), operands = s, dict(zip(self.gates, a, strict=True))
-        seen: Callable[[Array], Array] = (lambda c: c) if self.peephole_error else detach
 
         def gate(k: str, c: Array) -> tuple[Any, Any]:
             """σ(a_k + p_k ∘ c) with its backward; 1 where there is no such gate."""
             if k not in operands:
                 return 1.0, None
-            return sigma(xp, operands[k] + p[f"p{k}"] * seen(c) if self.peepholes else operands[k])
+            seen = c if self.peephole_error else detach(c)
+            return sigma(xp, operands[k] + p[f"p{k}"] * seen if self.peepholes else operands[k])
 
         i, to_i = gate("i", c)  # [1]
         f, to_f = (1.0 - i, None) if self.coupled else gate("f", c)  # [2]
@@ -125,7 +123,7 @@ class LSTM(PointwiseCell):
         o, to_o = gate("o", c1)  # [5]
         t, to_c = psi(xp, c1)  # [6]
         h1 = o * t  # [7]
-        values = {"i": i, "f": f, "o": o}
+        shown = tuple({"i": i, "f": f, "o": o}[k] for k in self.sigmoids if self.gate_recurrence)
         seeing = self.sigmoids if self.peepholes and self.peephole_error else ()
 
         def backward(ds1: State) -> tuple[Cotangents, Cotangents, dict[str, Array]]:
@@ -138,8 +136,7 @@ class LSTM(PointwiseCell):
 
             do = back("o", to_o, dh1 * t)  # [7] [5]
             dc1 = dc1 + to_c(dh1 * o)  # [7] [6]
-            if "o" in seeing:
-                dc1 = dc1 + do * p["po"]  # [5]
+            dc1 = dc1 + do * p["po"] if "o" in seeing else dc1  # [5]
             di = back("i", to_i, dc1 * (g - c) if self.coupled else dc1 * g)  # [4] [2] [1]
             df = back("f", to_f, dc1 * c)  # [4] [2]
             dg = to_g(dc1 * i)  # [4] [3]
@@ -147,7 +144,7 @@ class LSTM(PointwiseCell):
             for k, d in (("i", di), ("f", df)):
                 dc = dc + d * p[f"p{k}"] if k in seeing else dc  # [2] [1]
             da = {k: d for k, d in {"i": di, "f": df, "g": dg, "o": do}.items() if k in operands}
-            dp = {f"p{k}": da[k] * seen(c1 if k == "o" else c) for k in self.sigmoids if self.peepholes}  # [5] [2] [1]
+            dp = {f"p{k}": da[k] * (c1 if k == "o" else c) for k in self.sigmoids if self.peepholes}  # [5] [2] [1]
             return tuple(da.values()), (None, dc, *(None for _ in fed)), dp
 
-        return (h1, c1, *(values[k] for k in self.sigmoids if self.gate_recurrence)), backward
+        return (h1, c1, *shown), backward

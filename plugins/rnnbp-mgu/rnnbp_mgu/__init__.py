@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +115,7 @@ class ResetBeforeMGU(Cell):
 
 def mgu(input_size: int, hidden_size: int, reset: str = "after", bias: bool = True) -> Cell:
     """The MGU with its gate "after" the recurrent product (pointwise, fast) or "before" it (the paper's)."""
-    kinds = {"after": MGU, "before": ResetBeforeMGU}
+    kinds: dict[str, Callable[..., Cell]] = {"after": MGU, "before": ResetBeforeMGU}
     if reset not in kinds:
         raise UserError(f"reset must be after or before; got {reset!r}")
     return kinds[reset](input_size, hidden_size, bias)
