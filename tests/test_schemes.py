@@ -1,5 +1,8 @@
 """Schemes of initialisation: each word does what it says to what it names, and to nothing else."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import refusal
@@ -8,7 +11,7 @@ import rnnbp
 from rnnbp.drawing import drawn
 from rnnbp.losses import CrossEntropy
 from rnnbp.registry import CELLS
-from rnnbp.schemes import SCHEMES, parse
+from rnnbp.schemes import INITIALIZERS, SCHEMES, parse
 
 I, H = 5, 6
 
@@ -171,3 +174,11 @@ def test_what_a_cell_lacks_is_refused():
 def test_a_scheme_is_data():
     assert [selector for selector, _ in parse("W=1, U = orthogonal ,chrono:9").rules] == ["W", "U"]
     assert parse("chrono:9").t_max == 9
+
+
+def test_the_page_names_them_all():
+    from rnnbp.runs import COLUMNS
+
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    for name in [*SCHEMES, *INITIALIZERS, *COLUMNS[COLUMNS.index("penalty") :], "train_loss", "valid_loss", "clipped"]:
+        assert re.search(rf"`{name}\b", page), name
