@@ -92,7 +92,7 @@ LayerBackward = Callable[[Array], tuple[Array, Array]]  # dh_l -> da (..., B, GH
 
 
 def highway(xp: Namespace, a: list[Array], h: Array) -> tuple[Array, LayerBackward, dict[str, Array]]:
-    """One layer: h_l, its backward, and its gates. Two pre-activations make the carry gate 1 − t, three give it its own."""
+    """One layer: h_l, its backward, its gates. Two pre-activations make the carry gate 1 − t, three give it its own."""
     g, t = xp.tanh(a[0]), sigmoid(xp, a[1])  # [1]
     c = sigmoid(xp, a[2]) if len(a) == 3 else 1 - t  # [2]
     h1 = t * g + c * h  # [3]
