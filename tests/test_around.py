@@ -178,3 +178,9 @@ def test_arrays_of_the_wrapped_cell_live_where_its_data_live(backend):
     q = on(backend, problem(rnnbp.cell("lstm/zoneout/learned-start", I, H)))
     ys, _, _ = rnnbp.scan(q.cell, q.params, q.xs, data=q.data, backend=backend)
     assert ys.dtype == q.xs.dtype
+
+
+def test_a_whole_model_is_checked_with_what_goes_around_its_cells():
+    report = rnnbp.checking.check_task("four-steps", "gru/zoneout/learned-start", layers=2, levels=["model"])
+    checked = {check.tensor: check for check in report.checks}
+    assert report.passed and checked["1.start.h"].analytic and "0.h0" not in checked

@@ -29,7 +29,10 @@ def model_subject(
     how: Setting,
     rng: np.random.Generator,
 ) -> Subject:
-    """A model on one batch, with its own loss as the scalar; the loss sees the outputs of `truncated`."""
+    """A model on one batch, with its own loss as the scalar; the loss sees the outputs of `truncated`.
+
+    Data of its cells are drawn uniform in (0, 1). Where a cell learns its initial state no first state is given.
+    """
     backend, xp = how.backend, how.backend.xp
     params = tuple(model.params)
     like = backend.asarray(0.0, "float64")
@@ -40,20 +43,26 @@ def model_subject(
     states = [[free_name(f"{prefix}{state}0", params) for state in cell.states] for prefix, cell in model.stack.cells]
     tensors = {n: held_by(how.dtype, v) for n, v in unlike_zero(model.init(rng), rng).items()}
     tensors |= {xs_name: held_by(how.dtype, xs)} if dense else {}
-    for names, s in zip(states, first, strict=True):
+    learned = any(cell.starting for _, cell in model.stack.cells)
+    for names, s in () if learned else zip(states, first, strict=True):
         tensors |= {n: held_by(how.dtype, backend.to_numpy(z)) for n, z in zip(names, s, strict=True)}
 
-    def pick(given: Tensors) -> tuple[dict[str, Array], Any, States]:
-        s0 = tuple(tuple(given[n] for n in names) for names in states)
+    shapes = {prefix + n: shape for prefix, cell in model.stack.cells for n, shape in cell.data.items()}
+    drawn = {n: held_by(how.dtype, rng.uniform(0, 1, (*xs.shape[:2], *shape))) for n, shape in shapes.items()}
+
+    def pick(given: Tensors) -> tuple[dict[str, Array], Any, States | None]:
+        s0 = None if learned else tuple(tuple(given[n] for n in names) for names in states)
         return {n: given[n] for n in params}, given[xs_name] if dense else None, s0
 
     def loss(where: Arithmetic) -> Loss:
         symbols, wanted = constant_of(where, xs, "float64", how), constant_of(where, targets, "float64", how)
+        data = {n: where.constant(d, "float64") for n, d in drawn.items()}
 
         def segment(given: Tensors, start: int, stop: int, s: States | None) -> tuple[Array, States]:
             p, inputs, s0 = pick(given)
             inputs = inputs[..., start:stop, :, :] if dense else symbols[start:stop, :]
-            return claimed.run(p, inputs, s or s0, backend=where.scanner)
+            part = {n: d[start:stop, ...] for n, d in data.items()}
+            return claimed.run(p, inputs, s or s0, data=part, backend=where.scanner)
 
         real = {n: where.constant(v, "float64") for n, v in tensors.items()}
         forward = truncated(where.xp, segment, windows, real)
@@ -63,9 +72,11 @@ def model_subject(
         p, inputs, s0 = pick(given)
         here = plain(backend)
         inputs = inputs if dense else constant_of(here, xs, how.dtype, how)
-        _, _, backward = model(p, inputs, constant_of(here, targets, how.dtype, how), s0, backend=backend)
+        data = {n: here.constant(d, how.dtype) for n, d in drawn.items()}
+        _, _, backward = model(p, inputs, constant_of(here, targets, how.dtype, how), s0, data=data, backend=backend)
         dparams, dxs, ds0 = backward(windows)
         named = {n: d for names, ds in zip(states, ds0, strict=True) for n, d in zip(names, ds, strict=True)}
+        named = {} if learned else named
         return dparams | ({xs_name: dxs} if dense else {}) | named
 
     widest = max(spec.shape[-1] for spec in model.params.values())
