@@ -26,7 +26,7 @@ def custom_vjp(cell: Cell, backend: str = "jax") -> Function:
     """f(params, xs, s0=None, *, mask=None, resets=None, data=None, reverse=False) -> (ys, last).
 
     It computes what `rnnbp.scan` does, for xs (T, B, I), under `jax.grad`, `jax.jit` and `jax.vmap`. Gradients go to
-    params, xs and s0; data have none, and to ask for one is refused.
+    params, xs and s0; data have none, and to ask for one is refused. Make it once: each keeps what it has compiled.
 
     backend: "jax" runs `jax.lax.scan` over the cell's steps, forward and backward, on any device; its gradient can be
     differentiated again. "numpy" calls the NumPy backend's scan on this machine's CPU, through `jax.pure_callback`:
