@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 
 from rnnbp.benching.machine import machine
 from rnnbp.runs import read_rows
-from rnnbp.training.config import Config, Setup, initial_params, set_up
+from rnnbp.training.config import Config
+from rnnbp.training.setup import Setup, initial_params, set_up
 
 RESULTS = Path(__file__).parent / "results"
 

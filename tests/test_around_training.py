@@ -11,9 +11,9 @@ import rnnbp
 from rnnbp.around.masks import in_evaluation, in_training
 from rnnbp.runs import read_checkpoint
 from rnnbp.training import Config, resume, sample, train
-from rnnbp.training.config import set_up
 from rnnbp.training.loop import advance, evaluate
 from rnnbp.training.masking import of_update
+from rnnbp.training.setup import set_up
 from rnnbp.training.state import begin
 
 WORDS = {"task": "adding", "hidden": 6, "layers": 2, "steps": 6, "save_every": 3, "batch": 3, "time_steps": 8}

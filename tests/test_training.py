@@ -207,7 +207,7 @@ def test_sampling(text, tmp_path):
 
 def test_a_sample_of_one_step_at_a_time_equals_the_whole(text, tmp_path):
     """Temperature 0 gives what the model, run over the text so far, finds likeliest."""
-    from rnnbp.training.config import set_up
+    from rnnbp.training.setup import set_up
     from rnnbp.training.state import from_checkpoint
 
     train(Config((text,), **SMALL), tmp_path / "run")

@@ -12,8 +12,8 @@ from rnnbp.penalties import ActivationPenalty, l2
 from rnnbp.runs import FIRST, read_checkpoint, read_rows, write_checkpoint
 from rnnbp.training import Config, resume, train
 from rnnbp.training.clipping import clip, cosine
-from rnnbp.training.config import set_up
 from rnnbp.training.gradients import gradient
+from rnnbp.training.setup import set_up
 from rnnbp.training.state import begin
 
 SMALL = {"task": "adding", "hidden": 6, "time_steps": 6, "batch": 4, "steps": 6, "save_every": 2, "dtype": "float64"}

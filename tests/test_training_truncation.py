@@ -9,7 +9,8 @@ import pytest
 from helpers import refusal
 
 from rnnbp import training
-from rnnbp.training.config import Config, set_up
+from rnnbp.training.config import Config
+from rnnbp.training.setup import set_up
 
 SMALL = {"task": "copy", "cell": "lstm:peepholes=true", "hidden": 5, "time_steps": 24, "batch": 3, "steps": 4}
 SMALL |= {"save_every": 2, "backend": "numpy", "dtype": "float64"}

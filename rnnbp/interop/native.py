@@ -98,7 +98,8 @@ def _described(path: Path, layers: Any) -> tuple[Stack, dict[str, str]]:
 
 def _trained(checkpoint: Checkpoint) -> tuple[Stack, dict[str, str]]:
     """The stack of the model that a run trains, and the specs of its cells by prefix."""
-    from rnnbp.training.config import Config, build_model  # lies above this package
+    from rnnbp.training.config import Config
+    from rnnbp.training.setup import build_model  # lies above this package
     from rnnbp.training.state import complete
 
     meta = complete(checkpoint)

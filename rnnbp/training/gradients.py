@@ -15,7 +15,7 @@ from rnnbp.optim import global_norm
 from rnnbp.penalties import l2
 from rnnbp.stacking import States
 from rnnbp.training.clipping import cosine
-from rnnbp.training.config import Setup
+from rnnbp.training.setup import Setup
 
 
 class Gradient(NamedTuple):

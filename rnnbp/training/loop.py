@@ -15,9 +15,10 @@ from rnnbp.errors import UserError
 from rnnbp.optim import global_norm
 from rnnbp.runs import append_row, check_free, create_run, cut_rows, read_checkpoint, write_checkpoint, write_config
 from rnnbp.training.clipping import clip
-from rnnbp.training.config import Config, Setup, set_up
+from rnnbp.training.config import Config
 from rnnbp.training.gradients import gradient, of_step_clipping
 from rnnbp.training.masking import of_evaluation, of_update
+from rnnbp.training.setup import Setup, set_up
 from rnnbp.training.state import State, begin, complete, from_checkpoint, to_checkpoint
 from rnnbp.training.tally import Tally
 

@@ -9,7 +9,7 @@ import numpy as np
 from rnnbp.around.masks import in_evaluation, in_training
 from rnnbp.backends import Backend
 from rnnbp.model import Model
-from rnnbp.training.config import Setup
+from rnnbp.training.setup import Setup
 
 
 def of_update(setup: Setup, number: int, time_steps: int, batch: int) -> dict[str, Any] | None:

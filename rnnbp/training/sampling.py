@@ -11,8 +11,9 @@ from rnnbp.backends import backend as backend_by_name
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 from rnnbp.runs import read_checkpoint
-from rnnbp.training.config import Config, build_model
+from rnnbp.training.config import Config
 from rnnbp.training.masking import of_evaluation
+from rnnbp.training.setup import build_model
 from rnnbp.training.state import complete, load_params
 
 

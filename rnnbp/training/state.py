@@ -15,7 +15,7 @@ from rnnbp.optim import Moments
 from rnnbp.runs import Checkpoint
 from rnnbp.sources import Cursor
 from rnnbp.stacking import States
-from rnnbp.training.config import Setup, initial_params
+from rnnbp.training.setup import Setup, initial_params
 from rnnbp.training.tally import Tally
 
 
