@@ -116,8 +116,7 @@ def _at_the_end(xp: Namespace, cell: Cell, s: State, dys: Array | None, ds_T: St
     trailing = [1 + len(shape) for shape in cell.states.values()]
     zeros = [xp.zeros_like(z) for z in s]
     ds = zeros if ds_T is None else [z if d is None else d for d, z in zip(ds_T, zeros, strict=True)]
-    given = [*ds, *zeros] if dys is None else [*ds, *zeros, dys]
-    lead = np.broadcast_shapes(*leads([*trailing, *trailing, 3], given))
-    ends = ds if last else zeros
-    dtype = xp.result_type(*given)
+    ends, met = ds if last else zeros, [] if dys is None else [dys]
+    lead = np.broadcast_shapes(*leads([*trailing, *trailing, 3], [*ds, *zeros, *met]))
+    dtype = xp.result_type(*ends, *zeros, *met)
     return tuple(broadcast(xp, xp.astype(d, dtype, copy=False), lead, n) for d, n in zip(ends, trailing, strict=True))
