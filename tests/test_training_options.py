@@ -10,7 +10,7 @@ from rnnbp.drawing import drawn
 from rnnbp.optim import global_norm
 from rnnbp.penalties import ActivationPenalty, l2
 from rnnbp.runs import FIRST, read_checkpoint, read_rows, write_checkpoint
-from rnnbp.training import Config, resume, train
+from rnnbp.training import Config, Diverged, resume, train
 from rnnbp.training.clipping import clip, cosine
 from rnnbp.training.gradients import gradient
 from rnnbp.training.setup import set_up
@@ -144,6 +144,17 @@ def test_clipping_at_every_step_is_measured_against_the_gradient_without(tmp_pat
     row = read_rows(tmp_path / "run")[-1]
     assert row["clip_step"] == 0 and row["cosine_step"] > 1 - 1e-12
     assert all(np.allclose(wide[n], w - bare[n], rtol=1e-12, atol=1e-14) for n, w in start.params.items())
+
+
+def test_a_gradient_that_only_clipping_keeps_finite_has_no_cosine(tmp_path):
+    """A linear network at zero with U = 1e60: after six steps back the plain error overflows; updates vanish."""
+    unstable = {"cell": "elman:activation=identity", "init": "input=0,recurrent=identity:1e60"}
+    unstable |= {"optimizer": "sgd", "lr": 1e-300}
+    with pytest.raises(Diverged, match="the gradient's norm is"):
+        train(Config(**SMALL | unstable | {"time_steps": 9, "steps": 1}), tmp_path / "plain")
+    train(Config(**SMALL | unstable | {"time_steps": 9, "steps": 1}, clip_step=1e-90), tmp_path / "held")
+    row = read_rows(tmp_path / "held")[-1]
+    assert row["clip_step"] == 1 and row["cosine_step"] is None and np.isfinite(row["grad_norm"])
 
 
 def test_clips_go_from_entries_over_tensors_to_all(backend):

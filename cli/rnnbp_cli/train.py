@@ -114,8 +114,9 @@ def _sum_up(folder: Path, state: State, json: bool) -> None:
     if fired:
         turned = f"cosine to the gradient before {row['cosine']:.4f}, least {row['cosine_min']:.4f}"
         say(f"clipped, in the last row's steps: {', '.join(fired)}; {turned}")
-    if row["cosine_step"] is not None:
-        say(f"clipped at every step: cosine to the gradient without {row['cosine_step']:.4f}, at the last row's step")
+    if row["clip_step"] is not None:
+        turned = "which is not finite" if row["cosine_step"] is None else f"{row['cosine_step']:.4f}"
+        say(f"clipped at every step: cosine to the gradient without {turned}, at the last row's step")
     if json:
         print_json({"run": str(folder), "step": state.step, "best_valid_loss": state.best, "last_row": row})
 

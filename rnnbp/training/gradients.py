@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,17 +54,21 @@ def _of(
     return Gradient(float(loss), penalty, gradients, last)
 
 
-def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> tuple[bool, float] | None:
+def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> tuple[bool, float | None] | None:
     """Whether clipping at every step changed a gradient, and the cosine to what it were without; None without it.
 
-    It costs another pass, for what was clipped on the way back is not known.
+    It costs another pass, for what was clipped on the way back is not known. A gradient that is not finite without it
+    has no cosine.
     """
     if setup.config.clip_step is None:
         return None
     bare = replace(setup.model, stack=setup.model.stack.of_cells(_within))
     before = _of(bare, setup, *given).gradients
+    size = float(global_norm(before))
+    if not isfinite(size):
+        return True, None
     change = {name: g - found.gradients[name] for name, g in before.items()}
-    rounding = 100 * float(np.finfo(setup.config.dtype).eps) * float(global_norm(before))
+    rounding = 100 * float(np.finfo(setup.config.dtype).eps) * size
     return float(global_norm(change)) > rounding, cosine(before, found.gradients)
 
 

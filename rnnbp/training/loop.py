@@ -130,10 +130,10 @@ def advance(setup: Setup, state: State, saved: int, measured: bool = False) -> t
         norm = float(global_norm(found.gradients))
         if not math.isfinite(norm):
             raise Diverged(_kept(f"the gradient's norm is {norm} at step {state.step + 1}", saved))
-        step = of_step_clipping(setup, found, *given) if measured else None
         clipped = clip(found.gradients, setup.config.limits)
         params, moments = setup.optimizer.update(state.params, clipped.gradients, state.moments)
-    seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
+        step = of_step_clipping(setup, found, *given) if measured else None
     tally = state.tally.plus(found.loss, found.penalty, norm, clipped, step, seconds)
     return State(state.step + 1, params, moments, found.last, cursor, state.best, tally), found.loss
 

@@ -23,7 +23,7 @@ class Tally:
     fired: Mapping[str, int] = field(default_factory=dict)  # of the limits that are set, by their names in CLIPS
     cosine: float = 0.0
     cosine_min: float = 1.0
-    step: tuple[bool, float] | None = None  # of clipping at every step, at the last one: whether it fired, the cosine
+    step: tuple[bool, float | None] | None = None  # what clipping at every step did to the last one: fired, cosine
 
     def plus(
         self,
@@ -31,7 +31,7 @@ class Tally:
         penalty: float,
         norm: float,
         clipped: Clipped,
-        step: tuple[bool, float] | None,
+        step: tuple[bool, float | None] | None,
         seconds: float,
     ) -> Tally:
         """One step more: its loss and penalty, the gradient's norm before clipping, and what clipping did."""
