@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cases import WAYS
 from helpers import B, H, I, T, agree, forward, gradients, numeric, on, portable, problem, refusal
+from host_device import OnHost, needs_a_compiler
 from rnnbp_cli import main
 
 import rnnbp
@@ -91,6 +92,15 @@ def test_what_is_pointwise_runs_fused(spec, dtype):
     assert found is not NotImplemented
     del options["data"]
     agree(gradients(q, backend, **options), portable_gradients(q, **options), dtype)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("spec", FUSED[:2])
+def test_it_runs_in_the_kernels_of_a_gpu(spec):
+    """Their text compiled for the host; a learned start is left to the door of `scan`."""
+    q, options = problem(rnnbp.cell(spec, I, H)), WAYS["mask, reverse"]
+    assert layout(q.cell)
+    agree(gradients(q, OnHost(), **options), portable_gradients(q, **options))
 
 
 def portable_gradients(q, **options):
