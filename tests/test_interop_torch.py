@@ -79,39 +79,45 @@ def agree(module, stack, params, case):
             close(dparams[f"{prefix}bu"], theirs["bias_hh"][-dparams[f"{prefix}bu"].size :], CLOSE)
 
 
+@pytest.mark.parametrize("spec", SPECS)
 @FEW
-@given(cases(*SPECS))
-def test_our_weights_there(case):
+@given(st.data())
+def test_our_weights_there(spec, data):
+    case = data.draw(cases(spec))
     agree(built(case), case.stack, case.params, case)
 
 
+@pytest.mark.parametrize("spec", SPECS)
 @FEW
-@given(cases(*SPECS), st.booleans())
-def test_their_weights_here(case, within):
+@given(st.data(), st.booleans())
+def test_their_weights_here(spec, data, within):
     """With two random biases, from the module's own state dict or from that of a model around it."""
+    case = data.draw(cases(spec))
     module = built(case)
     with torch.no_grad():
         for w in module.parameters():
             w.copy_(torch.tensor(case.rng.standard_normal(w.shape)))
     around = torch.nn.ModuleDict({"encoder": module, "head": torch.nn.Linear(2, 3)})
-    spec = "elman:activation=relu" if getattr(module, "nonlinearity", "") == "relu" else "elman"
+    named = "elman:activation=relu" if getattr(module, "nonlinearity", "") == "relu" else "elman"
     weights = around.state_dict() if within else module.state_dict()
-    stack, params = from_torch(weights, spec if isinstance(module, torch.nn.RNN) else None)
+    stack, params = from_torch(weights, named if isinstance(module, torch.nn.RNN) else None)
     assert [type(c) for _, c in stack.cells] == [type(c) for _, c in case.stack.cells]
     agree(module, stack, params, case)
 
 
+@pytest.mark.parametrize("spec", SPECS)
 @FEW
-@given(cases(*SPECS), st.sampled_from(["float32", "float64"]))
-def test_there_and_back_to_the_bit(case, dtype):
+@given(st.data(), st.sampled_from(["float32", "float64"]))
+def test_there_and_back_to_the_bit(spec, data, dtype):
+    case = data.draw(cases(spec))
     params = {name: a.astype(dtype) for name, a in case.params.items()}
     if "0.b" in params:
         params["0.b"][0] = -0.0
     there = to_torch(case.stack, params)
     assert all(a.flags.c_contiguous and a.dtype == dtype for a in there.values())
     kind = type(case.stack.layers[0][0]).__name__
-    spec = f"elman:activation={case.stack.layers[0][0].activation}" if kind == "Elman" else None
-    stack, back = from_torch(there, spec)
+    named = f"elman:activation={case.stack.layers[0][0].activation}" if kind == "Elman" else None
+    stack, back = from_torch(there, named)
     assert_same(stack, case.stack)
     same_bits(back, params)
 

@@ -21,7 +21,7 @@ class Portable(NumpyBackend):
 
 
 HOST = Portable(**vars(rnnbp.backend("numpy")))
-FEW = settings(max_examples=12, deadline=None, derandomize=True)
+FEW = settings(max_examples=3, deadline=None, derandomize=True)
 
 
 class Case(NamedTuple):
@@ -46,17 +46,17 @@ class Case(NamedTuple):
 
 @st.composite
 def cases(draw: st.DrawFn, *specs: str) -> Case:
-    """Sizes, layers, directions and lengths at random, and a seed for the rest."""
-    small = st.integers(1, 4)
-    spec, layers, both = draw(st.sampled_from(specs)), draw(st.integers(1, 3)), draw(st.booleans())
-    hidden = draw(small) + spec.startswith("lstm-projected")  # whose projection is narrower
-    stack = rnnbp.stack(spec, draw(small), hidden, layers, both)
+    """Sizes, layers, directions and lengths at random, and a seed for the rest; the simplest is not a trivial one."""
+    spec, layers, both = (draw(st.sampled_from(each)) for each in (specs, (2, 1, 3), (True, False)))
+    n_in, hidden = draw(st.sampled_from((2, 1, 3, 4))), draw(st.sampled_from((3, 2, 1, 4)))
+    hidden += spec.startswith("lstm-projected")  # whose projection is narrower
+    stack = rnnbp.stack(spec, n_in, hidden, layers, both)
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    t, b = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    t, b = draw(st.sampled_from((4, 1, 2, 5))), draw(st.sampled_from((3, 1, 2)))
     params = {name: rng.standard_normal(p.shape) for name, p in stack.params.items()}
     lengths = rng.integers(1, t, size=b, endpoint=True)
     lengths[rng.integers(b)] = t  # torch makes no steps beyond the longest
-    return Case(stack, params, rng.standard_normal((t, b, stack.input_size)), lengths, rng)
+    return Case(stack, params, rng.standard_normal((t, b, n_in)), lengths, rng)
 
 
 def same_bits(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:

@@ -31,43 +31,60 @@ def to_onnx(stack: Stack, params: Mapping[str, Any], *, states: bool = False, le
     """
     onnx = import_onnx()
     helper, layers = onnx.helper, taken(stack, params, "ONNX", TAKES)
-    dtypes = {a.dtype for layer in layers for one in layer for a in one.params.values()}
-    if len(dtypes) > 1:
-        raise UserError(
-            f"the tensors of a model must have one dtype; got {', '.join(sorted(map(str, dtypes)))}: name one"
-        )
-    kind = helper.np_dtype_to_tensor_dtype(dtypes.pop())
-    shape_of = onnx.numpy_helper.from_array(np.asarray([0, 0, -1]), "rows")  # T and B as they are, the rest in one row
+    kind = helper.np_dtype_to_tensor_dtype(_dtype(layers))
 
     def value(name: str, *shape: int | str) -> Any:
         return helper.make_tensor_value_info(name, kind, shape)
 
-    inputs, outputs, nodes, constants, x = [value("x", "T", "B", stack.input_size)], [], [], [shape_of], "x"
+    rows = onnx.numpy_helper.from_array(np.asarray([0, 0, -1]), "rows")  # T and B as they are, the rest in one row
+    inputs, outputs, nodes, constants = [value("x", "T", "B", stack.input_size)], [], [], [rows]
     if lengths:
         inputs.append(helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["B"]))
     for k, layer in enumerate(layers):
         tensors = _tensors(layer)
         constants += [onnx.numpy_helper.from_array(a, f"{k}.{role}") for role, a in tensors.items()]
-        held = ("h", "c")[: 1 + (layer[0].kind == "lstm")]
         shape = (len(layer), "B", layer[0].hidden_size)
-        inputs += [value(f"initial_{s}_{k}", *shape) for s in held if states]
-        outputs += [value(f"last_{s}_{k}", *shape) for s in held]
-        names = [x, *(f"{k}.{role}" for role in ("W", "R")), f"{k}.B" * ("B" in tensors), "lengths" * lengths]
-        names += [f"initial_{s}_{k}" * states for s in ("h", "c") if s in held]
-        names += [f"{k}.P"] if "P" in tensors else []
-        while not names[-1]:
-            names.pop()
-        operator = next(theirs for theirs, ours in KINDS.items() if ours == layer[0].kind)
-        made = [f"y_{k}", *(f"last_{s}_{k}" for s in held)]
-        nodes.append(helper.make_node(operator, names, made, f"layer_{k}", **_attributes(layer)))
-        x = "y" if k == len(layers) - 1 else f"x_{k + 1}"
-        nodes.append(helper.make_node("Transpose", [f"y_{k}"], [f"beside_{k}"], perm=[0, 2, 1, 3]))  # (T, B, D, H)
-        nodes.append(helper.make_node("Reshape", [f"beside_{k}", "rows"], [x]))  # (T, B, DH)
+        inputs += [value(f"initial_{s}_{k}", *shape) for s in _states(layer) if states]
+        outputs += [value(f"last_{s}_{k}", *shape) for s in _states(layer)]
+        nodes += _nodes(k, layer, {*tensors, *["lengths"] * lengths, *["initial"] * states}, k == len(layers) - 1)
     graph = helper.make_graph(nodes, "rnnbp", inputs, [value("y", "T", "B", stack.output_size), *outputs], constants)
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, producer_name="rnnbp", opset_imports=opsets, ir_version=IR)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _dtype(layers: Sequence[Sequence[Direction]]) -> Any:
+    """The dtype of all tensors."""
+    dtypes = {a.dtype for layer in layers for one in layer for a in one.params.values()}
+    if len(dtypes) > 1:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise UserError(f"the tensors of a model must have one dtype; got {names}: cast them to one")
+    return dtypes.pop()
+
+
+def _states(layer: Sequence[Direction]) -> str:
+    """The letters of the states of a layer."""
+    return "hc" if layer[0].kind == "lstm" else "h"
+
+
+def _nodes(k: int, layer: Sequence[Direction], given: set[str], last: bool) -> list[Any]:
+    """The node of layer k, which has the inputs that are given, and those that put its directions side by side."""
+    make = import_onnx().helper.make_node
+    states = _states(layer)
+    names = ["x" if k == 0 else f"x_{k}", f"{k}.W", f"{k}.R", f"{k}.B" if "B" in given else ""]
+    names += ["lengths" if "lengths" in given else ""]
+    names += [f"initial_{s}_{k}" if "initial" in given else "" for s in states]
+    names += [f"{k}.P"] if "P" in given else []
+    while not names[-1]:  # what is left out at the end is not written
+        names.pop()
+    operator = next(theirs for theirs, ours in KINDS.items() if ours == layer[0].kind)
+    made = [f"y_{k}", *(f"last_{s}_{k}" for s in states)]
+    return [
+        make(operator, names, made, f"layer_{k}", **_attributes(layer)),
+        make("Transpose", [f"y_{k}"], [f"beside_{k}"], perm=[0, 2, 1, 3]),  # (T, D, B, H) -> (T, B, D, H)
+        make("Reshape", [f"beside_{k}", "rows"], ["y" if last else f"x_{k + 1}"]),  # (T, B, DH)
+    ]
 
 
 def _attributes(layer: Sequence[Direction]) -> dict[str, Any]:
