@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import MASK, RESETS
-from helpers import B, H, I, T, agree, forward, gradients, on, problem, refusal, relative_error
+from helpers import B, H, I, T, agree, forward, gradients, on, portable, problem, refusal, relative_error
 
 import rnnbp
 from rnnbp.around.clipping import ErrorClipping, clipped
@@ -56,6 +56,30 @@ def test_every_path_clips_alike(spec, flags):
     agree(fast, loop)
     plain = gradients(problem(make(spec, I, H)), host, **flags)
     assert relative_error(fast["W"], plain["W"]) > 1e-3, "nothing was clipped"
+
+
+def cuda_on_the_host():
+    import host_device
+    from rnnbp_cupy.scanning import scan
+
+    if host_device.COMPILER is None:
+        pytest.skip("there is no C compiler to build the kernels for the host")
+
+    return lambda *given, **options: scan(host_device.Host(), *given, **options)
+
+
+def buffered():
+    from rnnbp_numpy.buffered import scan
+
+    return scan
+
+
+@pytest.mark.parametrize("path", [cuda_on_the_host, buffered], ids=lambda path: path.__name__)
+def test_the_text_for_a_gpu_and_numpy_alone_clip_alike(path):
+    from fast_cells import OFF, results
+
+    fast, q = path(), problem(clipped(make("gru", I, H), LIMIT))
+    agree(results(q, lambda *given, **options: fast(*given, **OFF | options)), results(q, portable))
 
 
 def test_a_wide_limit_changes_nothing(backend, spec="rnn"):
