@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fast_cells import PLUGGED
 from helpers import refusal
 
 import rnnbp
@@ -124,6 +125,17 @@ def test_every_scheme_on_every_cell(spec, scheme):
         return
     assert {name: w.shape for name, w in one.items()} == {name: spec.shape for name, spec in cell.params.items()}
     assert all(np.array_equal(one[name], two[name]) and np.all(np.isfinite(one[name])) for name in one)
+
+
+@pytest.mark.parametrize("name", sorted(PLUGGED))
+def test_cells_of_plugins(name):
+    """Their biases, too: those that let go get the negative of those that keep."""
+    cell = PLUGGED[name](I, H)
+    w = drawn(cell, "input=orthogonal,chrono:30", np.random.default_rng(0))
+    gates = dict(zip(cell.gates, np.split(w["b"], len(cell.gates)), strict=True))
+    spans = [sign * gates[gate] for gate, sign in cell.memory_gates.items()]
+    assert np.any(spans[0]) and all(np.array_equal(spans[0], b) for b in spans) and np.all(np.abs(spans) <= np.log(29))
+    assert np.all(np.asarray(spans) >= 0)
 
 
 def test_stacks_and_models():

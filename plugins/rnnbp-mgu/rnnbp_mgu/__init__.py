@@ -42,6 +42,7 @@ class MGU(PointwiseCell):
     gates = ("f", "n")
     source = "Zhou et al. 2016, arXiv 1603.09420"
     split = ("n",)
+    memory_gates = {"f": -1}
 
     def pointwise(
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
