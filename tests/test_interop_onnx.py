@@ -13,6 +13,7 @@ from weights import FEW, HOST, cases, close, same_bits
 
 import rnnbp
 from rnnbp.interop import from_onnx, to_onnx
+from rnnbp.interop.onnx_reading import other_weights
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -55,6 +56,7 @@ def test_onnxruntime_gives_the_same(spec, data, states, lengths):
     case = data.draw(cases(spec)).as_float32()
     model = to_onnx(case.stack, case.params, states=states, lengths=lengths)
     onnx.checker.check_model(model, full_check=True)
+    assert other_weights(model) == []
     cells, b, inputs, s0 = list(case.stack.cells), len(case.lengths), {"x": case.xs}, None
     if states:
         s0 = tuple(
@@ -193,6 +195,7 @@ def test_two_nodes_that_do_not_feed_each_other_are_asked_for_by_name():
         one.graph.initializer.append(tensor)
     assert "the model holds LSTM_0, second: name one" in refusal(lambda: from_onnx(one))
     stack, _ = from_onnx(one, layers=["second"])
+    assert other_weights(one, ["second"]) == ["W", "R"] and other_weights(one) == []
     assert isinstance(stack.layers[0][0], type(rnnbp.cell("gru:reset=before", 1, 1)))
     assert "unknown layer 'third'" in refusal(lambda: from_onnx(one, layers=["third"]))
 

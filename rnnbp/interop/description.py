@@ -110,3 +110,18 @@ def host(a: Any) -> HostArray:
         return np.asarray(a)
     except TypeError as error:  # bfloat16 of torch
         raise UserError(f"an array must have a dtype that NumPy knows ({error}): cast it to float32 first") from None
+
+
+def cast(params: Mapping[str, Any], dtype: str | None) -> dict[str, HostArray]:
+    """The parameters on the host, in that dtype if one is named."""
+    arrays = {name: host(a) for name, a in params.items()}
+    if dtype is None:
+        return arrays
+    if dtype not in ("float32", "float64"):
+        raise UserError(f"weights are written in float32 or float64; got {dtype}")
+    with np.errstate(over="ignore"):
+        made = {name: a.astype(dtype) for name, a in arrays.items()}
+    for name, a in made.items():
+        if not np.array_equal(np.isfinite(a), np.isfinite(arrays[name])):
+            raise UserError(f"{name} holds numbers too large for {dtype}: name a wider one")
+    return made

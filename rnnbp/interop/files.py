@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from rnnbp.errors import UserError, unknown
-from rnnbp.interop.description import host
+from rnnbp.interop.description import cast
 from rnnbp.interop.keras_files import read_keras, write_keras
 from rnnbp.interop.keras_weights import keras_model
 from rnnbp.interop.native import read_native, spec_of, write_native
-from rnnbp.interop.onnx_reading import from_onnx, opened, other_constants
+from rnnbp.interop.onnx_reading import from_onnx, opened, other_weights
 from rnnbp.interop.onnx_writing import to_onnx
 from rnnbp.interop.recognising import recognised
 from rnnbp.interop.torch_weights import from_torch, of_layers, to_torch, torch_module
@@ -68,7 +67,7 @@ def read(path: Path | str, format: str | None = None, cell: str | None = None, l
     elif source == "onnx":
         model = opened(path)
         stack, params = from_onnx(model, cell, layers)
-        left_out = other_constants(model, layers)
+        left_out = other_weights(model, layers)
     else:
         weights = tensors(path)
         stack, params = from_torch(weights, cell, layers)
@@ -104,21 +103,6 @@ def save(
         replace_file(path, to_onnx(stack, arrays, **more).SerializeToString())
     else:
         replace_file(path, to_safetensors(to_torch(stack, arrays), metadata={"format": "pt"}))
-
-
-def cast(params: Mapping[str, Any], dtype: str | None) -> dict[str, HostArray]:
-    """The parameters on the host, in that dtype if one is named."""
-    arrays = {name: host(a) for name, a in params.items()}
-    if dtype is None:
-        return arrays
-    if dtype not in ("float32", "float64"):
-        raise UserError(f"weights are written in float32 or float64; got {dtype}")
-    with np.errstate(over="ignore"):
-        made = {name: a.astype(dtype) for name, a in arrays.items()}
-    for name, a in made.items():
-        if not np.array_equal(np.isfinite(a), np.isfinite(arrays[name])):
-            raise UserError(f"{name} holds numbers too large for {dtype}: name a wider one")
-    return made
 
 
 def receiver(stack: Stack, params: Mapping[str, Any], format: str) -> str | None:

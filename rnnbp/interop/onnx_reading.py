@@ -47,11 +47,12 @@ def opened(model: Any) -> Any:
         ) from None
 
 
-def other_constants(model: Any, layers: Sequence[str] = ()) -> list[str]:
-    """The initializers of a model that belong to none of the nodes that are read."""
-    graph = opened(model).graph
+def other_weights(model: Any, layers: Sequence[str] = ()) -> list[str]:
+    """The initializers of a model that hold real numbers and belong to none of the nodes that are read."""
+    graph, types = opened(model).graph, import_onnx().TensorProto
     used = {name for node in _asked(_nodes(graph), layers).values() for name in node.input}
-    return [tensor.name for tensor in graph.initializer if tensor.name not in used]
+    real = (types.FLOAT, types.DOUBLE, types.FLOAT16, types.BFLOAT16)
+    return [tensor.name for tensor in graph.initializer if tensor.name not in used and tensor.data_type in real]
 
 
 def _nodes(graph: Any) -> dict[str, Any]:
