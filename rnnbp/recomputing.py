@@ -11,10 +11,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from math import isqrt
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device, is_writeable_array
 
 from rnnbp.blocks import Part, block_steps
 from rnnbp.cellbase import Cell, Params, State
@@ -75,11 +75,11 @@ def recomputed(
 
     if len(cuts) == 1:
         return through(0, time_steps, s0, keep=True)
-    s, entered, outputs = s0, [], []
+    s, entered, outputs = s0, [], InTime(xp, time_steps)
     for lo, hi in cuts:
         entered.append(s)
-        ys, s, _ = through(lo, hi, s, keep=False)
-        outputs.append(ys)
+        of_segment, s, _ = through(lo, hi, s, keep=False)
+        outputs.put(in_time(lo, hi), of_segment)
 
     def backward(
         dys: Array | None = None, ds_T: State | None = None, window: Window | None = None
@@ -87,26 +87,18 @@ def recomputed(
         found = check_window(Window(0, 0, time_steps) if window is None else window, time_steps, reverse)
         check_cotangents(cell, (time_steps, batch), dys, ds_T, s[0])
         ds = _at_the_end(xp, cell, s, dys, ds_T, found.stop == time_steps)
-        sums: Any = None  # over what lies behind, dparams in the end
+        dxs, sums = InTime(xp, time_steps), None  # over what lies behind; dparams in the end
+        for (lo, end), first in reversed(list(zip(cuts, entered, strict=True))):
+            start, hi = max(lo, found.start), min(end, found.stop)  # as far as the window reaches into the segment
+            if start < hi:
+                inner = Window(start - lo, min(max(start, found.lo), hi - 1) - lo, hi - lo, found.decay)
+                dy = None if dys is None or found.lo >= hi else dys[..., in_time(lo, hi), :, :]
+                part = Part(sums, start == found.start, found.stop - found.start)
+                sums, dx, ds = through(lo, hi, first, keep=True)[2](dy, ds, inner, part)
+                dxs.put(in_time(lo, hi), dx)
+        return dict(sums or {}), dxs.whole(), ds
 
-        def one(lo: int, hi: int, entered: State) -> Array:
-            """Through one segment, as far as the window reaches into it: dxs."""
-            nonlocal ds, sums
-            start, hi = max(lo, found.start), min(hi, found.stop)
-            inner = Window(start - lo, min(max(start, found.lo), hi - 1) - lo, hi - lo, found.decay)
-            dy = None if dys is None or found.lo >= hi else dys[..., in_time(lo, hi), :, :]
-            part = Part(sums, start == found.start, found.stop - found.start)
-            sums, dx, ds = through(lo, hi, entered, keep=True)[2](dy, ds, inner, part)
-            return dx
-
-        begun = [
-            (*cut, z) for cut, z in zip(cuts, entered, strict=True) if found.start < cut[1] and cut[0] < found.stop
-        ]
-        parts = [one(*each) for each in reversed(begun)]
-        before, after = begun[0][0], time_steps - found.stop
-        return sums, joined(xp, parts if reverse else parts[::-1], before, after), ds
-
-    return freeze(joined(xp, outputs[::-1] if reverse else outputs)), tuple(map(freeze, s)), backward
+    return freeze(outputs.whole()), tuple(map(freeze, s)), backward
 
 
 def _at_the_end(xp: Namespace, cell: Cell, s: State, dys: Array | None, ds_T: State | None, last: bool) -> State:
@@ -120,3 +112,38 @@ def _at_the_end(xp: Namespace, cell: Cell, s: State, dys: Array | None, ds_T: St
     lead = np.broadcast_shapes(*leads([*trailing, *trailing, 3], [*ds, *zeros, *met]))
     dtype = xp.result_type(*ends, *zeros, *met)
     return tuple(broadcast(xp, xp.astype(d, dtype, copy=False), lead, n) for d, n in zip(ends, trailing, strict=True))
+
+
+class InTime:
+    """The arrays (..., k, B, N) of segments in their place in (..., T, B, N), zero where there is none.
+
+    Where the library can write, each goes there at once: never are there two copies of them all.
+    """
+
+    def __init__(self, xp: Namespace, time_steps: int) -> None:
+        self.xp, self.time_steps = xp, time_steps
+        self.parts: dict[int, Array] = {}  # by the first step, of a library that cannot write
+        self.out: Array = None
+
+    def put(self, at: slice, part: Array) -> None:
+        """A segment's array, for the steps of `at`."""
+        shape = (*part.shape[:-3], self.time_steps, *part.shape[-2:])
+        if self.out is None and not self.parts:
+            out = self.xp.zeros(shape, dtype=part.dtype, device=device(part))
+            self.out = out if is_writeable_array(out) else None
+        if self.out is None:
+            self.parts[at.start] = part
+            return
+        lead = np.broadcast_shapes(self.out.shape[:-3], part.shape[:-3])
+        if self.out.shape[:-3] != lead:  # segments that sent nothing to xs, before one that did
+            self.out = self.out + self.xp.zeros(shape, dtype=part.dtype, device=device(part))
+        self.out[..., at, :, :] = part
+
+    def whole(self) -> Array:
+        """All steps; nothing more is put there."""
+        if self.out is not None:
+            return self.out
+        first = min(self.parts)
+        ordered = [self.parts[t] for t in sorted(self.parts)]
+        behind = self.time_steps - first - sum(part.shape[-3] for part in ordered)
+        return joined(self.xp, ordered, first, behind)

@@ -80,13 +80,13 @@ def host_peak_bytes(call: Callable[[], Any]) -> int | None:
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         RESET.write_text("5")  # proc(5): clear_refs
-    before = _peak()
+    before = peak_bytes()
     call()
-    after = _peak()
+    after = peak_bytes()
     return None if before is None or after is None else after - before
 
 
-def _peak() -> int | None:
+def peak_bytes() -> int | None:
     """Peak resident memory so far, in bytes."""
     if STATUS.exists():  # on Linux getrusage hands on the peak of the process that started this one
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
