@@ -32,7 +32,7 @@ LOOPED = [
     "lstm/recurrent-dropout/zoneout",
 ]
 SPECS = [*FUSED, *LOOPED]
-EVERYWHERE = ["lstm/zoneout/recurrent-dropout/learned-start", "gru:reset=before/zoneout"]
+EVERYWHERE = ["lstm/zoneout/recurrent-dropout/learned-start"]  # dear where every shape is compiled
 
 
 def test_layers_of_wrappers_are_read_from_left_to_right():

@@ -70,6 +70,11 @@ class Wrapper:
     def start(self, xp: Namespace, p: Params, batch: int, like: Array) -> tuple[State, StartBackward]:
         return self.cell.start(xp, p, batch, like)
 
+    def init(self, rng: np.random.Generator) -> dict[str, HostArray]:
+        within = self.cell.init(rng)
+        own = {name: spec.init(rng, spec.shape) for name, spec in self.params.items() if name not in within}
+        return {name: (within | own)[name] for name in self.params}
+
     def initial_state(self, xp: Namespace, batch: int, like: Array) -> State:
         return self.cell.initial_state(xp, batch, like)
 
