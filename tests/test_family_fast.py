@@ -1,13 +1,17 @@
-"""The built-in cells that are not in `cases.CORE`, on the NumPy backend's two fast paths: they get kernels from their
-definition alone, which give what the portable scan gives.
+"""The built-in cells that are not in `cases.CORE`: kernels made of their definition alone give what the portable scan
+gives, on the NumPy backend's two fast paths and by the text for a GPU, built for the host.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+import rnnbp_cupy.scanning
 from cases import CORE, WAYS, make
 from fast_cells import OFF, declined, results
 from helpers import agree, portable, problem
+from host_device import COMPILER, Host
 from rnnbp_numpy import buffered
 
 from rnnbp.checking.catalogue import builtin_specs
@@ -24,7 +28,13 @@ def compiled():
     return scanning.scan
 
 
-PATHS = {"compiled": compiled, "buffered": lambda: buffered.scan}
+def for_a_gpu():
+    if COMPILER is None:
+        pytest.skip("there is no C compiler to build the kernels for the host")
+    return partial(rnnbp_cupy.scanning.scan, Host())
+
+
+PATHS = {"compiled": compiled, "buffered": lambda: buffered.scan, "text for a GPU": for_a_gpu}
 
 
 @pytest.mark.parametrize("spec", TAKEN)
