@@ -38,6 +38,7 @@ PORTABLE = [name for name in EVERY if declined(name)]
 FUSED = [name for name in EVERY if name not in PORTABLE] + list(PLUGGED)
 
 OFF = {"mask": None, "resets": None, "data": None, "reverse": False, "record": False, "keep": True}
+DECAYED = rnnbp.Window(0, 0, T, decay=0.6)
 WINDOWS = [(0, 0, T), (1, 2, 4), (0, 3, T), (2, 2, 3), (T - 1, T - 1, T)]
 
 
@@ -54,7 +55,7 @@ def results(q: Any, way: Any, windows: Any = (None,), cotangents: Any = None, **
 def check_against_portable(way: Any, name: str, options: str, dtype: str) -> None:
     """Outputs and gradients through every window, in the precision that was asked for."""
     q, chosen = problem(cell(name), dtype=dtype), WAYS[options]
-    windows = [None] if chosen.get("reverse") else [None, *WINDOWS]
+    windows = [None, DECAYED] if chosen.get("reverse") else [None, DECAYED, *WINDOWS]
     found = results(q, way, windows, **chosen)
     assert {a.dtype.name for a in found.values()} == {dtype}
     agree(found, results(q, portable, windows, **chosen), dtype)

@@ -48,6 +48,7 @@ class CupyBackend(Backend):
 
     name = "cupy"
     path = "cuda"
+    decays = True
     target = "cuda"
 
     @classmethod

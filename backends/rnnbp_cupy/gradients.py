@@ -75,7 +75,18 @@ class Pass:
             step(t, t - start, q.slot(k), q.slot(k + 1), later, int(dys is not None and t >= lo))
             if feed is not None:
                 feed(t - start)
+            if self.window.decay != 1:
+                self._decay(t, errors, arrays["fed back"])
         return arrays["fed back"]
+
+    def _decay(self, t: int, errors: Mapping[str, Array], fed: Array | None) -> None:
+        """What comes back to the states before step t, times the window's decay; a masked step lets its error by."""
+        q, decay = self.q, self.window.decay
+        factor = decay if q.mask is None else q.xp.where(q.mask[t][:, None], decay, 1.0)
+        for d in errors.values():
+            d *= factor
+        if fed is not None:
+            fed *= decay
 
     def _feedback(self) -> Array | None:
         """U in the order of the last blocks of dz, columns of gates in `cut` zero; None where nothing is fed back."""
