@@ -217,6 +217,19 @@ def test_the_backward_of_layer_norm(backend):
     agree(found, {n: complex_step(host, lambda v, n=n: loss(n, v), values[n]) for n in values})
 
 
+@pytest.mark.parametrize("name", ["ugrnn", "rhn", "rhn:depth=3,coupled=false", "lstm-layernorm", "lstm-projected"])
+def test_memory_gates_hold_the_state(name):
+    """Those that keep wide open, those that let go shut: the last state, h or c, stays."""
+    q = problem(make(name))
+    signs, params = q.cell.memory_gates, {n: w.copy() for n, w in q.params.items()}
+    assert set(signs) <= set(q.cell.blocks["W"]) and signs
+    for bias in (n for n in params if n.startswith("b") and n in q.cell.blocks):
+        for k, gate in enumerate(q.cell.blocks[bias]):
+            params[bias][k * H : (k + 1) * H] += 800.0 * signs.get(gate, 0)
+    (*_, last) = forward(q._replace(params=params))[1]
+    assert np.allclose(last, q.s0[-1], rtol=0, atol=tolerance())
+
+
 # ---- where they start ------------------------------------------------------------------------------------------------
 def start(name, hidden_size=200):
     return rnnbp.cell(name, 30, hidden_size).init(np.random.default_rng(0))

@@ -37,7 +37,6 @@ class RHN(Cell):
     transform_bias: float = -2.0
 
     source = "Zilly et al. 2017, arXiv 1607.03474"
-    memory_gates = {"t": -1, "c": 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,6 +55,10 @@ class RHN(Cell):
         for layer in range(1, self.depth + 1):
             specs |= {f"U{layer}": Param((n, g * n), glorot_uniform(g)), f"b{layer}": Param((g * n,), bias)}
         return specs
+
+    @property
+    def memory_gates(self) -> dict[str, int]:
+        return {"t": -1} if self.coupled else {"t": -1, "c": 1}
 
     @property
     def blocks(self) -> dict[str, tuple[str, ...]]:
