@@ -95,6 +95,11 @@ def test_on_tasks_and_in_layers(more, steps, inputs):
     assert ("1.U" in found.rows[0].tensors) == ("layers" in more)
 
 
+def test_on_a_task_with_one_target_a_sequence_and_as_many_of_them_as_steps():
+    found = compare_truncations("gru", ("tbptt:8,8",), task="adding", time_steps=20, batch=20, hidden_size=4, repeats=1)
+    assert found.rows[0].tensors[ALL].ratio < 1 and 0.3 < found.rows[0].kept / found.full.kept < 0.55
+
+
 def test_on_text(tmp_path):
     (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 40)
     files = (str(tmp_path / "text.txt"),)

@@ -53,7 +53,7 @@ class Problem:
 
     def until(self, steps: int) -> Problem:
         """The first steps alone."""
-        targets = self.targets if self.targets.shape[0] != self.time_steps else self.targets[:steps, ...]
+        targets = self.targets[:steps, ...] if self.model.loss.steps == "every" else self.targets
         data = {name: d[:steps, ...] for name, d in self.data.items()}
         return replace(self, xs=self.xs[:steps, ...], targets=targets, data=data)
 
