@@ -99,18 +99,18 @@ def joined(xp: Namespace, states: States) -> State:
 
 
 class RNN(Layer):
-    """Elman layers; options: activation ("tanh", "relu", …), bias."""
+    """Elman layers; options: activation ("tanh", "relu", …), bias, clip."""
 
     cell = "elman"
 
 
 class LSTM(Layer):
-    """LSTM layers; options: peepholes, forget_bias, bias."""
+    """LSTM layers; options: those of the cell `lstm` (peepholes, forget_bias, bias, …)."""
 
     cell = "lstm"
 
 
 class GRU(Layer):
-    """GRU layers; options: reset ("after", "before"), bias."""
+    """GRU layers; options: reset ("after", "before"), bias, clip."""
 
     cell = "gru"

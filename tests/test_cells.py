@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from cases import case, make
-from helpers import H, I, T, forward, problem, relative_error, tolerance
+from helpers import H, I, T, forward, problem, refusal, relative_error, tolerance
 
 import rnnbp
 from rnnbp.cells.elman import Elman
@@ -48,7 +50,22 @@ def elman(activation):
     return lambda p, x, h: (activation(x @ p["W"] + h @ p["U"] + p.get("b", 0.0)),)
 
 
+def clipped(a):
+    return np.clip(a, -0.6, 0.6)
+
+
+def clipped_gru(p, x, h, *, reset):
+    xr, xz, xn = gates(x @ p["W"] + p["b"])
+    hr, hz, hn = gates(h @ p["U"])
+    r, z = sigma(clipped(xr + hr)), sigma(clipped(xz + hz))
+    inner = r * (hn + p["bu"]) if reset == "after" else (r * h) @ p["U"][:, 2 * H :]
+    return ((1 - z) * np.tanh(clipped(xn + inner)) + z * h,)
+
+
 EQUATIONS = {
+    "elman:clip=0.6": elman(lambda a: np.tanh(clipped(a))),
+    "gru:clip=0.6": partial(clipped_gru, reset="after"),
+    "gru:reset=before,clip=0.6": partial(clipped_gru, reset="before"),
     "lstm": lstm,
     "lstm:peepholes=true": lstm,
     "lstm:bias=false": lstm,
@@ -79,6 +96,13 @@ def test_equations(name):
     found, s_T, _ = forward(q)
     assert relative_error(found, np.stack(ys)) < tolerance()
     assert all(relative_error(a, b) < tolerance() for a, b in zip(s_T, s, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in EQUATIONS if "clip" in name])
+def test_the_gradient_where_some_units_are_clipped(name):
+    report = rnnbp.gradcheck(name, path="both" if "before" not in name else "reference")
+    assert report.passed and report.worst.error < 1e-13
+    assert "clip must be above 0" in refusal(lambda: make(name.replace("0.6", "0")))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, State, StepBackward
+from rnnbp.cells.activations import activation
 from rnnbp.errors import unknown
 from rnnbp.initializers import constant, glorot_uniform
-from rnnbp.numerics import Array, Namespace, chunks, matmul, sigmoid
+from rnnbp.numerics import Array, Namespace, chunks, matmul
 from rnnbp.pointwise import PointwiseBackward, PointwiseCell
 
 
@@ -24,7 +25,10 @@ class GRU(PointwiseCell):
 
     Backward:  dv = dh' (1−z) (1−n²)    du = dv r    da_r = dv u r(1−r)    da_z = dh' (h−n) z(1−z)    dh = dh' z
     Shapes: x (B, I), h (B, H), W (I, 3H), U (H, 3H), b (3H) in the order r, z, n; bu (H).
+    clip: bound of what enters σ and tanh, beyond which their slope is 0, as in ONNX.
     """
+
+    clip: float | None = None
 
     gates = ("r", "z", "n")
     source = "Cho et al. 2014, arXiv 1406.1078v1"
@@ -39,18 +43,19 @@ class GRU(PointwiseCell):
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
     ) -> tuple[State, PointwiseBackward]:
         del e
+        sigma, tanh = activation("sigmoid", self.clip), activation("tanh", self.clip)
         (ar, az, v, u), (h,) = a, s
-        r, z = sigmoid(xp, ar), sigmoid(xp, az)  # [1]
+        (r, to_r), (z, to_z) = sigma(xp, ar), sigma(xp, az)  # [1]
         if self.bias:
             u = u + p["bu"]  # [2]
-        n = xp.tanh(v + r * u)  # [3]
+        n, to_n = tanh(xp, v + r * u)  # [3]
         h1 = n + z * (h - n)  # [4]
 
         def backward(ds1: State) -> tuple[Cotangents, Cotangents, dict[str, Array]]:
             (dh1,) = ds1
-            dz, dh = dh1 * (h - n) * z * (1 - z), dh1 * z  # [4] [1]
-            dv = dh1 * (1 - z) * (1 - n * n)  # [4] [3]
-            dr, du = dv * u * r * (1 - r), dv * r  # [3] [1]
+            dz, dh = to_z(dh1 * (h - n)), dh1 * z  # [4] [1]
+            dv = to_n(dh1 * (1 - z))  # [4] [3]
+            dr, du = to_r(dv * u), dv * r  # [3] [1]
             return (dr, dz, dv, du), (dh,), {"bu": du} if self.bias else {}  # [2]
 
         return (h1,), backward
@@ -67,11 +72,13 @@ class ResetBeforeGRU(Cell):
 
     Backward:  da_n = dh' (1−z) (1−n²)    dq = da_n U_nᵀ    da_r = dq h r(1−r)    da_z = dh' (h−n) z(1−z)
                dh = dh' z + dq r + [da_r, da_z] [U_r, U_z]ᵀ
-    It multiplies by U twice in one step, so it is not pointwise. Shapes as in `GRU`, without bu.
+    It multiplies by U twice in one step, so it is not pointwise. Shapes and clip as in `GRU`, without bu.
     """
 
     bias: bool = True
+    clip: float | None = None
 
+    source = "Cho et al. 2014, arXiv 1406.1078v3"
     memory_gates = {"z": 1}
 
     @property
@@ -86,21 +93,22 @@ class ResetBeforeGRU(Cell):
 
     def step(self, xp: Namespace, p: Params, x: Array, s: State, e: Data) -> tuple[State, StepBackward]:
         del e
+        sigma, tanh = activation("sigmoid", self.clip), activation("tanh", self.clip)
         (h,), n_h = s, self.hidden_size
         u = {"rz": p["U"][..., : 2 * n_h], "n": p["U"][..., 2 * n_h :]}
         ax = matmul(xp, x, p["W"]) + (p["b"][..., None, :] if self.bias else 0)
         ar, az, v = chunks(ax, 3)
         hr, hz = chunks(matmul(xp, h, u["rz"]), 2)
-        r, z = sigmoid(xp, ar + hr), sigmoid(xp, az + hz)  # [1]
+        (r, to_r), (z, to_z) = sigma(xp, ar + hr), sigma(xp, az + hz)  # [1]
         q = r * h  # [2]
-        n = xp.tanh(v + matmul(xp, q, u["n"]))  # [3]
+        n, to_n = tanh(xp, v + matmul(xp, q, u["n"]))  # [3]
         h1 = n + z * (h - n)  # [4]
 
         def backward(ds1: State) -> tuple[dict[str, Any], Any, Cotangents]:
             (dh1,) = ds1
-            dn = dh1 * (1 - z) * (1 - n * n)  # [4] [3]
+            dn = to_n(dh1 * (1 - z))  # [4] [3]
             dq = matmul(xp, dn, xp.matrix_transpose(u["n"]))  # [3]
-            dr, dz = dq * h * r * (1 - r), dh1 * (h - n) * z * (1 - z)  # [2] [4] [1]
+            dr, dz = to_r(dq * h), to_z(dh1 * (h - n))  # [2] [4] [1]
             drz = xp.concat([dr, dz], axis=-1)
             dh = dh1 * z + dq * r + matmul(xp, drz, xp.matrix_transpose(u["rz"]))  # [4] [2] [1]
             da = xp.concat([drz, dn], axis=-1)
@@ -114,9 +122,10 @@ class ResetBeforeGRU(Cell):
         return (h1,), backward
 
 
-def gru(input_size: int, hidden_size: int, reset: str = "after", bias: bool = True) -> Cell:
+def gru(input_size: int, hidden_size: int, reset: str = "after", bias: bool = True, clip: float | None = None) -> Cell:
     """The GRU with its reset gate "after" the recurrent product (pointwise, fast) or "before" it (as published)."""
     kinds: dict[str, Callable[..., Cell]] = {"after": GRU, "before": ResetBeforeGRU}
+    activation("tanh", clip)  # or it says what a clip must be
     if reset not in kinds:
         raise unknown("reset", reset, kinds)
-    return kinds[reset](input_size, hidden_size, bias)
+    return kinds[reset](input_size, hidden_size, bias, clip=clip)

@@ -21,7 +21,7 @@ VARIANTS = {
     "elman": ("elman", "elman:activation=sigmoid", "elman:activation=relu", "elman:activation=identity"),
     "lstm": ("lstm", "lstm:peepholes=true,peephole_error=false", "lstm:peepholes=true,clip=0.8", "lstm:stopped=i+f"),
     "lstm-1997": ("lstm-1997", "lstm-1997:truncated=false"),
-    "gru": ("gru", "gru:reset=before"),
+    "gru": ("gru", "gru:reset=before", "gru:clip=0.8"),
     "indrnn": ("indrnn", "indrnn:activation=tanh"),
     "rhn": ("rhn", "rhn:depth=3,coupled=false"),
     "lstm-projected": ("lstm-projected", "lstm-projected:peepholes=true"),
