@@ -187,7 +187,7 @@ def test_options_reach_the_cell():
             f"unknown option of cell lstm 'peephole': did you mean peepholes or peephole_error? known are {LSTM_OPTIONS}",
         ),
         ("lstm:input_size=3", f"unknown option of cell lstm 'input_size': known are {LSTM_OPTIONS}"),
-        ("gru:peepholes=true", "unknown option of cell gru 'peepholes': known are bias, reset"),
+        ("gru:peepholes=true", "unknown option of cell gru 'peepholes': known are bias, clip, reset"),
         ("lstm:bias=no", "option bias of cell lstm must be true or false; got 'no'"),
         ("lstm:bias=1", "option bias of cell lstm must be true or false; got 1"),
         ("lstm:forget_bias=much", "option forget_bias of cell lstm must be a number; got 'much'"),
