@@ -82,6 +82,8 @@ def lstm_projected(p, x, h, c):
 EQUATIONS = {
     "indrnn": indrnn(lambda a: np.maximum(a, 0)),
     "indrnn:activation=tanh": indrnn(np.tanh),
+    "indrnn:activation=bipolar": indrnn(lambda a: 2 * sigma(a) - 1),
+    "indrnn:activation=bipolar2": indrnn(lambda a: 4 * sigma(a) - 2),
     "irnn": irnn,
     "ugrnn": ugrnn,
     "rhn": rhn(2),
