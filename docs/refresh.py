@@ -120,6 +120,7 @@ PIECES: dict[str, Callable[[], str]] = {
     "cell": lambda: command("gradcheck rnn --backend torch"),
     "agreement": lambda: quoted("agreement.md"),
     "scale": scale,
+    "memory": lambda: quoted("remat.md"),
     "speed": speed,
     "lags": lambda: command(
         "gradcheck rnn --lags", lambda text: after("dL_t/dU_s")(text).partition("dL_t/db_s")[0].strip()

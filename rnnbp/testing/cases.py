@@ -114,9 +114,9 @@ def difference(found: Mapping[str, HostArray], wanted: Mapping[str, HostArray], 
     return said
 
 
-def case(cell: Cell, backend: Backend, dtype: str = "float64", seed: int = 0) -> Case:
+def case(cell: Cell, backend: Backend, dtype: str = "float64", seed: int = 0, batch: int = B) -> Case:
     """The problem of that seed, its numbers being ones that `dtype` holds."""
-    problem = draw(cell, T, B, seed, dtype, padded=False)
+    problem = draw(cell, T, batch, seed, dtype, padded=False)
 
     def move(value: Any) -> Array:
         return backend.asarray(value, dtype)

@@ -51,6 +51,7 @@ CHECKS: dict[str, Check] = {
     "forward-repeatable": passes.repeatable,
     "fast-path-equals-loop": passes.fast_path,
     "run-equals-scan": passes.run_is_scan,
+    "recomputed-scan-equals-scan": passes.recomputed,
     "record-changes-nothing": passes.recorded,
     "copies-equal-a-loop": passes.copies,
     "windows-add-up": passes.windows_add_up,

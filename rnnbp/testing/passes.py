@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnbp.backends import Backend
+from rnnbp.blocks import ROWS
 from rnnbp.cellbase import Cell
 from rnnbp.checking.subjects.problems import tensor_names
 from rnnbp.numerics import Array
@@ -64,6 +65,12 @@ def run_is_scan(cell: Cell, backend: Backend) -> str:
             yield q.differ(q.outputs(*found), q.outputs(*q.scan(**options)[:2]), f"of run {what}")
 
     return _first(faults())
+
+
+def recomputed(cell: Cell, backend: Backend) -> str:
+    """`remat=2` gives what the scan gives that keeps all: what passes from step to step is the states, and no more."""
+    q = case(cell, backend, batch=ROWS)  # so many that the sums over time are cut after every step or few
+    return q.differ(q.results(remat=2), q.results(), "recomputed by segments")
 
 
 def recorded(cell: Cell, backend: Backend) -> str:
