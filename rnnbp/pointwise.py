@@ -36,6 +36,7 @@ class PointwiseCell(Cell):
             "split": (self.split, self.gates),
             "cut": (self.cut, self.gates),
             "recurrent": (self.recurrent, self.states),
+            "dropped": (self.dropped, self.recurrent),
         }
         for what, (names, known) in named.items():
             for name in names:

@@ -12,24 +12,25 @@ from cases import WAYS
 from helpers import B, H, I, T, agree, forward, gradients, numeric, on, portable, problem, refusal
 from host_device import OnHost, needs_a_compiler
 from rnnbp_cli import main
+from rnnbp_numpy import buffered
 
 import rnnbp
 from rnnbp.around import Around, AroundPointwise, RecurrentDropout, Zoneout, ZoneoutPointwise, drawn, expected
 from rnnbp.fastpath import layout
 from rnnbp.lowering import Untraceable, untraceable
 from rnnbp.testing import check_cell
+from rnnbp.truncation import Window
 
 FUSED = [  # each costs its compilation
     "lstm/zoneout",
     "lstm:peepholes=true/zoneout:states=c/learned-start",
-    "gru/zoneout:rate=0.3/learned-start",
+    "gru/recurrent-dropout/learned-start",
+    "lstm-fgr/recurrent-dropout/zoneout",
 ]
 LOOPED = [
     "gru:reset=before/zoneout",
     "gru:reset=before/learned-start",
-    "lstm/recurrent-dropout",
-    "gru/recurrent-dropout/learned-start",
-    "lstm/recurrent-dropout/zoneout",
+    "gru:reset=before/zoneout/learned-start",
 ]
 SPECS = [*FUSED, *LOOPED]
 EVERYWHERE = ["lstm/zoneout/recurrent-dropout/learned-start"]  # dear where every shape is compiled
@@ -81,31 +82,54 @@ def test_conformance_on_every_backend(backend, spec):
     check_cell(spec, backend=backend)
 
 
+class Buffered(type(rnnbp.backend("numpy"))):
+    """NumPy without numba."""
+
+    path = "buffered"
+
+    def scan(self, *arguments, **options):
+        return buffered.scan(*arguments, **options)
+
+
+def taken(backend, q, **options):
+    """The gradients by the backend's own scan, which must take the call where nothing is learned and reset at once."""
+    declined = bool(q.cell.starting) and options.get("resets") is not None
+    given = {"mask": None, "resets": None, "reverse": False, "record": False, "keep": True, "data": q.data or None}
+    found = backend.scan(q.cell, q.params, q.xs, q.s0, **given | options)
+    assert found is not NotImplemented or declined
+    return gradients(q, backend, **options)
+
+
+def portable_gradients(q, window=None, **options):
+    dp, dxs, ds = forward(q, portable, **options)[2](q.dys, q.ds_T, window)
+    return {**dp, "xs": dxs, **{f"s0.{n}": d for n, d in zip(q.cell.states, ds, strict=True)}}
+
+
 @pytest.mark.parametrize("spec", FUSED)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_pointwise_runs_fused(spec, dtype):
-    """The backend's own scan takes the call, with masks and the way back in time, and gives what the loop gives."""
-    q, backend = problem(rnnbp.cell(spec, I, H), dtype=dtype), rnnbp.backend("numpy")
+@pytest.mark.parametrize("way", ["mask", "mask, resets, reverse"])
+@pytest.mark.parametrize("backend", [rnnbp.backend("numpy"), Buffered()], ids=["numba", "buffered"])
+def test_what_is_pointwise_runs_fused(backend, spec, way):
+    q = problem(rnnbp.cell(spec, I, H))
     assert untraceable(q.cell) is None and layout(q.cell).cell == q.cell
-    options = {"mask": WAYS["mask"]["mask"], "resets": None, "data": q.data or None, "reverse": True}
-    found = backend.scan(q.cell, q.params, q.xs, q.s0, record=False, keep=True, **options)
-    assert found is not NotImplemented
-    del options["data"]
-    agree(gradients(q, backend, **options), portable_gradients(q, **options), dtype)
+    agree(taken(backend, q, **WAYS[way]), portable_gradients(q, **WAYS[way]))
+
+
+@pytest.mark.parametrize("window", [(1, 2, 4), (2, 2, T)])
+@pytest.mark.parametrize("backend", [rnnbp.backend("numpy"), Buffered()], ids=["numba", "buffered"])
+def test_windows_of_fused_scans(backend, window):
+    """The masks of recurrent dropout are those of each step, where a window begins, too."""
+    q = problem(rnnbp.cell("lstm-fgr/recurrent-dropout/zoneout", I, H))
+    agree(gradients(q, backend, window), portable_gradients(q, window))
 
 
 @needs_a_compiler
-@pytest.mark.parametrize("spec", FUSED[:2])
-def test_it_runs_in_the_kernels_of_a_gpu(spec):
+@pytest.mark.parametrize("spec", FUSED)
+@pytest.mark.parametrize("way", ["mask", "mask, resets, reverse"])
+def test_it_runs_in_the_kernels_of_a_gpu(spec, way):
     """Their text compiled for the host; a learned start is left to the door of `scan`."""
-    q, options = problem(rnnbp.cell(spec, I, H)), WAYS["mask, reverse"]
-    assert layout(q.cell)
-    agree(gradients(q, OnHost(), **options), portable_gradients(q, **options))
-
-
-def portable_gradients(q, **options):
-    dp, dxs, ds = forward(q, portable, **options)[2](q.dys, q.ds_T)
-    return {**dp, "xs": dxs, **{f"s0.{n}": d for n, d in zip(q.cell.states, ds, strict=True)}}
+    q, window = problem(rnnbp.cell(spec, I, H)), Window(1, 2, 4)
+    agree(taken(OnHost(), q, **WAYS[way]), portable_gradients(q, **WAYS[way]))
+    agree(gradients(q, OnHost(), window), portable_gradients(q, window))
 
 
 @pytest.mark.parametrize("spec", LOOPED)
@@ -161,8 +185,7 @@ def test_a_rate_of_nothing_is_the_cell_itself():
     cell = rnnbp.cell("lstm/zoneout:rate=0/recurrent-dropout:rate=0", I, H)
     q = problem(cell)._replace(data=drawn(cell, np.random.default_rng(0), T, B))
     within = problem(rnnbp.cell("lstm", I, H))
-    ys, _, _ = forward(q)
-    ys0, _, _ = forward(within, portable)
+    (ys, _, _), (ys0, _, _) = forward(q, portable), forward(within, portable)
     assert np.array_equal(ys, ys0)
 
 

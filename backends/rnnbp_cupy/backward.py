@@ -54,7 +54,8 @@ def _errors(write: Writer) -> dict[str, str]:
         value = f"{write.array('real', f'error {name}', write.names(f'error_{name}'))}[at]"
         if back and name in plan.cell.recurrent:
             place = f"(long long)row * {len(plan.cell.recurrent)} * H + {plan.cell.recurrent.index(name)} * H + unit"
-            value = f"{value} + (later >= 0 ? {back}[{place}] : real(0))"
+            drop = write.drop(name, "later")
+            value = f"{value} + (later >= 0 ? {back}[{place}]{f' * {drop}' if drop else ''} : real(0))"
         write.say(f"const real {texts[name]} = over ? real(0) : {value};")
     return texts
 

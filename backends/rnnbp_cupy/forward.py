@@ -89,7 +89,10 @@ def _leave(write: Writer, values: dict[str, str], entered: dict[str, str]) -> No
         for k, name in enumerate(plan.cell.recurrent):
             start = write.array("const real", f"start {name}")
             place = f"(leave * (long long)B + row) * {len(plan.cell.recurrent)} * H + {k} * H + unit"
-            write.say(f"{context}[{place}] = store(over ? {start}[at] : {left[name]});", indent=2)
+            fed = f"over ? {start}[at] : {left[name]}"
+            if drop := write.drop(name, "next"):
+                fed = f"({fed}) * {drop}"
+            write.say(f"{context}[{place}] = store({fed});", indent=2)
         write.say("}")
 
 

@@ -145,7 +145,8 @@ class Pass:
         for name, d in errors.items():
             if fed is not None and name in q.cell.recurrent:
                 at = q.cell.recurrent.index(name) * n
-                d = d + fed[:, at : at + n]
+                drop = q.drop(name, self.window.start)
+                d = d + (fed[:, at : at + n] if drop is None else fed[:, at : at + n] * drop)
             if q.resets is not None:
                 d = q.xp.where(q.resets[q.time(self.window.start)][:, None], q.xp.zeros_like(d), d)
             found.append(d.astype(q.xs.dtype, copy=False))

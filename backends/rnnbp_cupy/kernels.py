@@ -79,6 +79,14 @@ class Writer:
                 self.say(f"const real {known[node]} = {value};")
         return known
 
+    def drop(self, state: str, step: str) -> str | None:
+        """What multiplies a state before U does at a step, or zero where that is −1; None for nothing."""
+        name = self.plan.cell.dropped.get(state)
+        if name is None:
+            return None
+        array = self.array("const storage", f"data {name}", self.names(f"all_{name}"))
+        return f"({step} >= 0 ? load({array}[{step} * size + at]) : real(0))"
+
     def thread(self) -> None:
         """Which unit of which sequence a thread has."""
         self.say(

@@ -75,6 +75,11 @@ class Problem:
         given |= {f"data {name}": d for name, d in self.data.items()}
         return given | {f"start {name}": self.start.get(name) for name in self.cell.states}
 
+    def drop(self, state: str, k: int) -> Array | None:
+        """What multiplies a state before U does at the k-th step, (B, H); None for nothing."""
+        name = self.cell.dropped.get(state)
+        return None if name is None else self.data[name][self.time(k)].astype(self.real, copy=False)
+
     def wide(self, name: str) -> Array:
         """A parameter in the dtype of the arithmetic."""
         return self.params[name].astype(self.real, copy=False)

@@ -63,7 +63,7 @@ def _room(q: Problem) -> Left:
     for z, given in zip(states.values(), q.s0, strict=True):
         z[first] = given
     context = None
-    if len(cell.recurrent) == 1 and q.resets is None and q.real == dtype.name:
+    if len(cell.recurrent) == 1 and q.resets is None and q.real == dtype.name and not cell.dropped:
         context = states[cell.recurrent[0]]  # as it lies
     elif cell.recurrent:
         context = xp.empty((slots, batch, len(cell.recurrent) * n), dtype=dtype)
@@ -71,6 +71,7 @@ def _room(q: Problem) -> Left:
             entered = states[name][first]
             if q.resets is not None:
                 entered = xp.where(q.resets[q.time(0)][:, None], q.start[name], entered)
-            context[first, :, k * n : (k + 1) * n] = entered
+            drop = q.drop(name, 0)
+            context[first, :, k * n : (k + 1) * n] = entered if drop is None else entered * drop
     extra = xp.empty((steps, batch, plan.extra, n), dtype=dtype) if plan.extra and q.keep else None
     return Left(xp.empty((steps, batch, len(plan.gates) * n), dtype=dtype), extra, states, context)

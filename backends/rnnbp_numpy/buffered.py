@@ -52,7 +52,7 @@ def _buffers(
         z[0] = first
     entered = states if resets is None else tuple(over(steps if keep else 1) for _ in states)
     width = len(cell.recurrent) * n
-    alone = cell.recurrent == tuple(cell.states)[:1]
+    alone = cell.recurrent == tuple(cell.states)[:1] and not cell.dropped
     context = entered[0] if alone else room((steps if keep else 1, batch, width), dtype)
     kept = over(steps if keep else 1, len(plan.kept))
     fresh = () if resets is None else cell.initial_state(xp, batch, xs)
@@ -101,7 +101,8 @@ def _enter(q: Sequence, t: int) -> list[HostArray]:
     if q.context is not q.entered[0]:
         names, n = list(q.cell.states), q.cell.hidden_size
         for k, name in enumerate(q.cell.recurrent):
-            q.context[t % len(q.context), :, k * n : (k + 1) * n] = states[names.index(name)]
+            part = q.context[t % len(q.context), :, k * n : (k + 1) * n]
+            np.multiply(states[names.index(name)], q.drops[name][t] if name in q.drops else 1, out=part)
     return states
 
 

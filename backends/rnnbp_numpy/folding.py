@@ -53,7 +53,8 @@ def _stepper(q: Sequence, dys: HostArray | None, window: Window, sums: list[Host
     fixed, rows, wide = code.made((batch, n), dtype), q.rows, len(cell.gates) * n
     names, direct = list(cell.states), list(found.ds.values())
     fed_to = [names.index(name) for name in cell.recurrent] if ut is not None else []
-    alone = fed_to[0] if len(fed_to) == 1 and direct[fed_to[0]] is None else None  # what flows back is all that it gets
+    single = len(fed_to) == 1 and direct[fed_to[0]] is None and not q.drops
+    alone = fed_to[0] if single else None  # what flows back is all that it gets
     back = np.empty((batch, len(fed_to) * n), dtype)
     fed = [] if alone is not None else [(k, back[:, j * n : (j + 1) * n]) for j, k in enumerate(fed_to)]
     blank = [k for k, root in enumerate(direct) if root is None and k != alone]
@@ -78,6 +79,8 @@ def _stepper(q: Sequence, dys: HostArray | None, window: Window, sums: list[Host
         if ut is not None:
             np.matmul(dz[:, dz.shape[1] - wide :], ut, out=before[alone] if alone is not None else back)
         for k, part in fed:
+            if names[k] in q.drops:
+                np.multiply(part, q.drops[names[k]][t], out=part)
             np.add(before[k], part, out=before[k])
         for d in before if window.decay != 1 else ():
             np.multiply(d, window.decay, out=d)

@@ -82,7 +82,8 @@ def loops(plan: Layout) -> tuple[str, str]:
 
     def each(indent: int, line: str, names: Sequence[str] = states) -> str:
         """A line for each name, or one that does nothing."""
-        made = [line.format(n=n, k=k) for k, n in enumerate(names)] or ["pass"]
+        drop = {n: f" * {m}_given[step, row, unit]" for n, m in cell.dropped.items()}
+        made = [line.format(n=n, k=k, drop=drop.get(n, "")) for k, n in enumerate(names)] or ["pass"]
         return "".join(f"{' ' * indent}{text}\n" for text in made)
 
     forward = FORWARD.substitute(
@@ -95,7 +96,7 @@ def loops(plan: Layout) -> tuple[str, str]:
         first=states[0],
         nows=each(8, "now_{n}, then_{n} = step % {n}_all.shape[0], (step + 1) % {n}_all.shape[0]"),
         sources=each(16, "{n}_row = {n}_fresh[row] if fresh else {n}_all[now_{n}, row]", cell.recurrent),
-        gathers=each(20, "context[of, row, {k} * H + unit] = {n}_row[unit]", cell.recurrent),
+        gathers=each(20, "context[of, row, {k} * H + unit] = {n}_row[unit]{drop}", cell.recurrent),
         enters=each(12, "{n}_row = {n}_fresh[row] if fresh else {n}_all[now_{n}, row]"),
         skips=each(20, "{n}_all[then_{n}, row, unit] = {n}_row[unit]"),
         row=", ".join([*rows, *(f"{n}_all[then_{n}, row]" for n in states)]),
@@ -114,7 +115,7 @@ def loops(plan: Layout) -> tuple[str, str]:
             + [f"{n}_error[row]" for n in states]
             + [f"{n}_sum[row]" for n in params]
         ),
-        adds=each(20, "{n}_error[row, unit] += back[row - lo, {k} * H + unit]", cell.recurrent).rstrip(),
+        adds=each(20, "{n}_error[row, unit] += back[row - lo, {k} * H + unit]{drop}", cell.recurrent).rstrip(),
         fades=each(20, "{n}_error[row, unit] *= decay"),
         clears=each(20, "{n}_error[row, unit] = F(0)").rstrip(),
     )

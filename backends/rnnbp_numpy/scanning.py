@@ -98,7 +98,8 @@ def _forward(
         z[0] = first
     starts = cell.initial_state(xp, batch, xs) if resets is not None else tuple(np.empty((1, n), dtype) for _ in s0)
     fresh = tuple(np.array(np.broadcast_to(z, (len(z), n)), dtype) for z in starts)
-    gather = bool(cell.recurrent) and (resets is not None or cell.recurrent != tuple(cell.states)[:1])
+    apart = cell.recurrent != tuple(cell.states)[:1] or bool(cell.dropped)
+    gather = bool(cell.recurrent) and (resets is not None or apart)
     width = len(cell.recurrent) * n
     context = room((steps if keep else 1, batch, width), dtype) if gather else states[0]
     ys = room((steps, batch, n), dtype) if masked else states[0][1:]

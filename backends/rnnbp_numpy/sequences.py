@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from rnnbp.cellbase import Cell, Params, State
 from rnnbp.fastpath import Layout, layout
@@ -28,6 +28,12 @@ class Sequence:
     entered: tuple[HostArray, ...]  # (T, B, H) each: the same but for resets
     context: HostArray  # (T, B, R): what U multiplies
     kept: HostArray  # (T or 1, K, B, H)
+
+    @cached_property
+    def drops(self) -> dict[str, HostArray]:
+        """What multiplies a state before U does, (T, B, H), where something does."""
+        named = dict(zip(self.cell.data, self.data, strict=True))
+        return {state: named[name] for state, name in self.cell.dropped.items()}
 
     @property
     def rows(self) -> list[HostArray]:

@@ -73,8 +73,6 @@ def layout(cell: Cell) -> Layout:
     own = own_part(made) if type(made).scan is Cell.scan else "scan"
     if own is not None:  # the fast scan would do it in place of the cell
         raise Untraceable(f"it brings its own {own}, which the portable path calls")
-    if made.dropped:
-        raise Untraceable(f"U multiplies {next(iter(made.dropped))} under a mask, which the portable path does")
     n, width = made.hidden_size, len(made.gates) * made.hidden_size
     for kind, shapes in (("state", made.states), ("data", made.data)):
         for name, shape in shapes.items():
