@@ -101,8 +101,10 @@ def _enter(q: Sequence, t: int) -> list[HostArray]:
     if q.context is not q.entered[0]:
         names, n = list(q.cell.states), q.cell.hidden_size
         for k, name in enumerate(q.cell.recurrent):
-            part = q.context[t % len(q.context), :, k * n : (k + 1) * n]
-            np.multiply(states[names.index(name)], q.drops[name][t] if name in q.drops else 1, out=part)
+            part, z = q.context[t % len(q.context), :, k * n : (k + 1) * n], states[names.index(name)]
+            np.copyto(part, z)
+            if name in q.drops:
+                np.multiply(part, q.drops[name][t], out=part)
     return states
 
 
