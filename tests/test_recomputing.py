@@ -90,6 +90,19 @@ def test_every_cell(name, path, way, steps):
     same_bits(everything(forward(q, remat=steps, **options), q, backend), everything(whole, q, backend))
 
 
+AROUND = ["lstm/zoneout:rate=0.2/learned-start", "gru/recurrent-dropout:rate=0.3", "rnn/clip-errors:limit=0.1"]
+
+
+@pytest.mark.usefixtures("short_blocks")
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("spec", [*AROUND, "lstm-1997", "lstm-fgr", "gru", "lstm-layernorm", "lstm-projected", "rhn"])
+def test_what_goes_around_cells_and_cells_of_other_kinds(spec, path):
+    q, options = problem(rnnbp.cell(spec, 4, 6), time_steps=LONG), {**flags(), "backend": PATHS[path]}
+    for window in (None, rnnbp.Window(1, 4, 9)):
+        expected = everything(forward(q, **options), q, PATHS[path], window)
+        same_bits(everything(forward(q, remat=4, **options), q, PATHS[path], window), expected)
+
+
 @pytest.mark.usefixtures("short_blocks")
 @pytest.mark.parametrize("way", ["plain", "mask, resets, reverse"])
 @pytest.mark.parametrize("name", FEW)
