@@ -80,7 +80,7 @@ def test_the_source_reads_like_the_cell():
     for line in (
         "const real c1 = f * c + i * g;",
         "const real t = tanh(c1);",
-        "const real da_o = dh_total * t * o * (real(1.0) - o);",
+        "const real da_o = dh_total * t * (o * (real(1.0) - o));",
         "sum_dpo[at] += dpo;",
     ):
         assert line in source

@@ -25,12 +25,10 @@ class LSTM(PointwiseCell):
         h' = o ∘ ψ(c')
 
     Backward, with dh', dc' the errors that reach h' and c' from outside, and t = ψ(c'):
-
         da_o = dh' t o(1−o)                               through the output gate
         dc' += dh' o ψ'(c') + da_o p_o                    c' is also seen by the output and by o's peephole
         da_i = dc' g i(1−i)   da_f = dc' c f(1−f)   da_g = dc' i φ'(a_g)
         dc   = dc' f + da_i p_i + da_f p_f                the carousel, and the peepholes of i and f
-
     peepholes: diagonal (Gers & Schmidhuber 2000; Graves 2013, eq. 7–11). peephole_error=False: their weights learn, but
     no error passes them to c (Gers, Schraudolph & Schmidhuber 2002): the terms da_k p_k above are left out.
     without: gates that are 1 throughout, of i, f, o. coupled: f = 1 − i, so da_i = dc' (g − c) i(1−i), without a_f.
@@ -58,6 +56,10 @@ class LSTM(PointwiseCell):
             raise UserError(f"without names gates among i, f and o; got {', '.join(sorted(strangers))}")
         if self.coupled and {"i", "f"} & set(self.without):
             raise UserError(f"coupled makes f = 1 − i; got without={'+'.join(self.without)}: leave one of them out")
+        if not self.bias and self.forget_bias != 1:
+            raise UserError(
+                f"forget_bias is where a bias starts; got {self.forget_bias} with bias=false: leave one out"
+            )
         _ = activation(self.input_activation, self.clip), activation(self.output_activation)  # a name not known raises
         super().__post_init__()
 
