@@ -50,3 +50,26 @@ def device1() -> rnnbp.Backend:
     """array-api-strict on a device that is not its first: whatever forgets `device=` fails there."""
     backend_or_skip("strict")
     return rnnbp.backend("strict", "device1")
+
+
+@pytest.fixture
+def one_thread():
+    """PyTorch on one thread: on arrays as small as the tests' its threads only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def scans(monkeypatch: pytest.MonkeyPatch):
+    """Every call of NumPy's own scan: the arrays that it got, the options and what it gave."""
+    from rnnbp_numpy import NumpyBackend
+
+    calls, own = [], NumpyBackend.scan
+
+    def scan(self, cell, params, xs, s0, **options):
+        calls.append(((xs, *s0, *params.values()), options, own(self, cell, params, xs, s0, **options)))
+        return calls[-1][2]
+
+    monkeypatch.setattr(NumpyBackend, "scan", scan)
+    return calls

@@ -196,7 +196,7 @@ def test_names_are_options():
     [
         ("lstm:without=g", "without names gates among i, f and o; got g"),
         ("lstm:coupled=true,without=f", "coupled makes f = 1 − i; got without=f: leave one of them out"),
-        ("lstm:bias=false,forget_bias=2", "forget_bias starts a bias; got 2 with bias=false: leave one of them out"),
+        ("lstm:bias=false,forget_bias=2", "forget_bias is where a bias starts; got 2 with bias=false: leave it out"),
         ("lstm:clip=0", "clip must be above 0, or none; got 0"),
         ("lstm-cifg:stopped=f", "unknown name in cut of LSTM 'f': known are g, i, o"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rnnbp.cellbase import Cotangents, Data, Param, Params, State
+from rnnbp.cellbase import Cotangents, Data, Param, Params, State, joined
 from rnnbp.cells.activations import activation
 from rnnbp.errors import UserError
 from rnnbp.initializers import normal
@@ -50,16 +50,16 @@ class LSTM(PointwiseCell):
     clip: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.without, str):
-            object.__setattr__(self, "without", tuple(filter(None, self.without.split("+"))))
+        object.__setattr__(self, "without", joined(self.without))
         if strangers := set(self.without) - {"i", "f", "o"}:
             raise UserError(f"without names gates among i, f and o; got {', '.join(sorted(strangers))}")
         if self.coupled and {"i", "f"} & set(self.without):
             raise UserError(f"coupled makes f = 1 − i; got without={'+'.join(self.without)}: leave one of them out")
-        if not self.bias and self.forget_bias != 1:
-            raise UserError(
-                f"forget_bias is where a bias starts; got {self.forget_bias} with bias=false: leave one out"
-            )
+        lacking = "without=f" if "f" in self.without else "" if self.bias else "bias=false"
+        if lacking and self.forget_bias != 1:
+            raise UserError(f"forget_bias is where a bias starts; got {self.forget_bias} with {lacking}: leave it out")
+        if not (self.peepholes or self.peephole_error):
+            raise UserError("peephole_error=false is about peepholes; got none: add peepholes=true, or leave it out")
         _ = activation(self.input_activation, self.clip), activation(self.output_activation)  # a name not known raises
         super().__post_init__()
 
