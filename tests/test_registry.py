@@ -184,7 +184,8 @@ def test_options_reach_the_cell():
     [
         (
             "lstm:peephole=true",
-            f"unknown option of cell lstm 'peephole': did you mean peepholes or peephole_error? known are {LSTM_OPTIONS}",
+            "unknown option of cell lstm 'peephole': did you mean peepholes or peephole_error? "
+            f"known are {LSTM_OPTIONS}",
         ),
         ("lstm:input_size=3", f"unknown option of cell lstm 'input_size': known are {LSTM_OPTIONS}"),
         ("gru:peepholes=true", "unknown option of cell gru 'peepholes': known are bias, clip, reset"),
@@ -192,6 +193,16 @@ def test_options_reach_the_cell():
         ("lstm:bias=1", "option bias of cell lstm must be true or false; got 1"),
         ("lstm:forget_bias=much", "option forget_bias of cell lstm must be a number; got 'much'"),
         ("lstm:forget_bias=true", "option forget_bias of cell lstm must be a number; got True"),
+        ("lstm:clip=much", "option clip of cell lstm must be a number, or none; got 'much'"),
+        ("lstm:clip=nan", "option clip of cell lstm must be a number, or none; got 'nan'"),
+        (
+            "lstm-projected:projection=2.5",
+            "option projection of cell lstm-projected must be a whole number, or none; got 2.5",
+        ),
+        (
+            "lstm:bias=true,bias=false",
+            "an option is given once; bias is there twice in 'lstm:bias=true,bias=false': leave one out",
+        ),
         ("gru:reset=1", "option reset of cell gru must be a word; got 1"),
         ("gru:reset=befor", "unknown reset 'befor': did you mean before? known are after, before"),
         (
@@ -229,5 +240,13 @@ def test_other_annotations_are_not_looked_at():
     class Other:
         pass
 
-    for annotation in (Other, "int | None", "Other"):
+    for annotation in (Other, "int | str", "Other", "Other | None"):
         check_option("it", "anything", annotation)
+
+
+def test_none_passes_where_the_annotation_has_it():
+    for annotation in ("int | None", int | None):
+        check_option("it", None, annotation)
+        check_option("it", 3, annotation)
+        assert refusal(lambda a=annotation: check_option("it", "3", a)) == "it must be a whole number, or none; got '3'"
+    assert refusal(lambda: check_option("it", None, "int")) == "it must be a whole number; got None"

@@ -23,7 +23,7 @@ def cells(
     from rich.markup import escape
     from rich.table import Table
 
-    from rnnbp.registry import CELLS
+    from rnnbp.registry import CELLS, WRAPPERS
 
     rows = [_row(entry, input, hidden, traceable) for entry in CELLS.candidates]
     if json:
@@ -31,6 +31,7 @@ def cells(
         return
     broken = any(row["error"] for row in rows)
     table = Table(title=f"count of parameters for I={input}, H={hidden}", title_justify="left")
+    table.caption, table.caption_justify = f"around them, after slashes: {', '.join(WRAPPERS)}", "left"
     table.add_column("cell", no_wrap=True)
     words = ("traceable",) if traceable else ("states", "parameters", "source", "distribution")
     for word in (*words, *["error"] * broken):

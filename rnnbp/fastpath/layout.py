@@ -11,6 +11,7 @@ from rnnbp.lowering import Node, Trace, Untraceable, reach, saved, trace
 from rnnbp.numerics import Array, Namespace, chunks
 from rnnbp.pointwise import PointwiseCell, own_part
 
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """The columns of the errors dz, the slots of what the forward leaves, the states that U multiplies.
