@@ -17,8 +17,8 @@ class Record(Mapping[str, Array]):
     pre-activations `a_<gate>`, or `a_<gate>_x` and `a_<gate>_h` for a split gate. At a masked step states stay as they
     were; its internals and pre-activations are what the cell computed there, to no effect.
     Errors: `d<state>` is all the error that reaches a state after the step from outside the step (so an LSTM's dc is
-    without the part that comes through the h of the same step), `da_<gate>` that of a pre-activation; a plain cell's are
-    what its backward returns in dp besides parameters.
+    without the part that comes through the h of the same step), `da_<gate>` that of a pre-activation; a plain cell has
+    those that its backward returns in dp besides parameters.
     Steps that a backward does not reach have error zero.
     """
 
