@@ -35,6 +35,11 @@ def check_size(name: str, size: Any) -> None:
         raise UserError(f"{name} must be an integer of at least 1; got {size!r}")
 
 
+def joined(names: Any) -> tuple[str, ...]:
+    """Names as a spec has them, a word name+name, or already in a tuple."""
+    return tuple(filter(None, names.split("+"))) if isinstance(names, str) else tuple(names)
+
+
 @dataclass(frozen=True)
 class Cell(ABC):
     """Anything that can step. A plugin of this kind writes `params` and `step`; `params`, `states`, `data` are

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, State, StepBackward
+from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, State, StepBackward, joined
 from rnnbp.errors import UserError, unknown
 from rnnbp.initializers import constant, glorot_uniform
 from rnnbp.numerics import Array, Namespace, broadcast, chunks, detach, matmul
@@ -30,8 +30,7 @@ class PointwiseCell(Cell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.stopped, str):
-            object.__setattr__(self, "stopped", tuple(filter(None, self.stopped.split("+"))))
+        object.__setattr__(self, "stopped", joined(self.stopped))
         named = {
             "split": (self.split, self.gates),
             "cut": (self.cut, self.gates),

@@ -101,6 +101,8 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         option, equals, value = item.partition("=")
         if not equals:
             raise UserError(f"options are written NAME:option=value,option=value; got {item!r} in {spec!r}")
+        if option.strip() in options:
+            raise UserError(f"an option is given once; {option.strip()} is there twice in {spec!r}: leave one out")
         options[option.strip()] = _value(value.strip())
     return name, options
 
@@ -115,8 +117,15 @@ _PLAIN: dict[Any, tuple[str, type]] = {
 
 
 def check_option(what: str, value: Any, annotation: Any) -> None:
-    """An option annotated as bool, int, float or str has such a value: `bias=no` must not pass for true."""
-    words, kind = _PLAIN.get(getattr(annotation, "__name__", annotation), ("", object))
+    """An option annotated as bool, int, float or str, or as one of them or None, has such a value: `bias=no` must not
+    pass for true.
+    """
+    annotated = str(getattr(annotation, "__name__", annotation))
+    words, kind = _PLAIN.get(annotated.removesuffix(" | None"), ("", object))
+    if annotated.endswith(" | None"):
+        if value is None:
+            return
+        words += ", or none"
     if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):  # a bool is an int
         raise UserError(f"{what} must be {words}; got {value!r}")
     if isinstance(value, Real) and not isfinite(value):

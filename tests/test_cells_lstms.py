@@ -197,6 +197,11 @@ def test_names_are_options():
         ("lstm:without=g", "without names gates among i, f and o; got g"),
         ("lstm:coupled=true,without=f", "coupled makes f = 1 − i; got without=f: leave one of them out"),
         ("lstm:bias=false,forget_bias=2", "forget_bias is where a bias starts; got 2 with bias=false: leave it out"),
+        ("lstm-nfg:forget_bias=2", "forget_bias is where a bias starts; got 2 with without=f: leave it out"),
+        (
+            "lstm:peephole_error=false",
+            "peephole_error=false is about peepholes; got none: add peepholes=true, or leave it out",
+        ),
         ("lstm:clip=0", "clip must be above 0, or none; got 0"),
         ("lstm-cifg:stopped=f", "unknown name in cut of LSTM 'f': known are g, i, o"),
         (

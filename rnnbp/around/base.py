@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rnnbp.cellbase import Cell, Data, Param, Params, StartBackward, State, StepBackward
+from rnnbp.cellbase import Cell, Data, Param, Params, StartBackward, State, StepBackward, joined
 from rnnbp.errors import UserError
 from rnnbp.numerics import Array, HostArray, Namespace
 from rnnbp.pointwise import PointwiseBackward, PointwiseCell, own_part
@@ -204,7 +204,7 @@ def inverted(rng: np.random.Generator, shape: tuple[int, ...], rate: float) -> H
 
 def chosen(cell: Cell, names: Any) -> tuple[str, ...]:
     """States of a cell by name, a word state+state or a tuple; none means all."""
-    words = tuple(filter(None, names.split("+"))) if isinstance(names, str) else tuple(names)
+    words = joined(names)
     for name in words:
         if name not in cell.states:
             raise UserError(f"states must be among {', '.join(cell.states)}, joined by +; got {name!r}")

@@ -23,7 +23,6 @@ class LSTM(PointwiseCell):
         c' = f ∘ c + i ∘ g        cell state
         o = σ(a_o + p_o ∘ c')     output gate: sees the new cell state
         h' = o ∘ ψ(c')
-
     Backward, with dh', dc' the errors that reach h' and c' from outside, and t = ψ(c'):
         da_o = dh' t o(1−o)                               through the output gate
         dc' += dh' o ψ'(c') + da_o p_o                    c' is also seen by the output and by o's peephole
@@ -34,7 +33,6 @@ class LSTM(PointwiseCell):
     without: gates that are 1 throughout, of i, f, o. coupled: f = 1 − i, so da_i = dc' (g − c) i(1−i), without a_f.
     input_activation φ, output_activation ψ: names of `cells.activations`. clip: bound of what enters σ and φ (ONNX).
     gate_recurrence: i, f and o are states, too, which U feeds to each other (Greff et al. 2017, FGR).
-
     Shapes: x (B, I), h and c (B, H), W (I, GH), U (H, GH), b (GH) in the order i, f, g, o less what is left out;
     pi, pf, po (H). The forget gate's bias starts at `forget_bias` (Józefowicz, Zaremba & Sutskever 2015).
     """
