@@ -79,7 +79,7 @@ def test_nothing_is_overwritten_unasked(capsys, tmp_path, lstm):
         (("IN", "OUT", "--layer", "encoder", "--cell", "gru"), "has a cell of kind lstm; got cell gru"),
         (("IN", "OUT", "--from", "keras"), "is a file of torch; got keras"),
         (("IN", "OUT", "--to", "keras"), "weights for keras are a file that ends in .weights.h5; got"),
-        (("IN", "OUT", "--layer", "encoder", "--states"), "unknown option of format rnnbp 'states'"),
+        (("IN", "OUT", "--layer", "encoder", "--states"), "--states is about a model of ONNX; got OUT"),
         (("IN", "OUT.pt"), "a file of weights ends in .safetensors, .weights.h5, .onnx; got"),
         (("nowhere.safetensors", "OUT"), "No such file or directory: nowhere.safetensors"),
         (("IN", "OUT", "--layer", "encoder", "--dtype", "int8"), "float32 or float64; got int8"),

@@ -210,3 +210,14 @@ def test_what_does_not_fit_is_refused(weights, options, message):
 def test_what_keras_does_not_have_is_refused(spec, message):
     stack = rnnbp.stack(spec, 2, 4)
     assert message in refusal(lambda: to_keras(stack, stack.init(np.random.default_rng(0))))
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path):
+    """HDF5 says what is wrong by several classes of errors, never which file."""
+    stack = rnnbp.stack("lstm", 2, 3)
+    path = tmp_path / "w.weights.h5"
+    save(path, stack, stack.init(np.random.default_rng(0)))
+    whole = path.read_bytes()
+    for damage in (whole[:-1], whole.replace(b"TREE", b"EERT"), whole.replace(b"SNOD", b"DONS")):
+        path.write_bytes(damage)
+        assert refusal(lambda: load(path)).startswith(f"{path} is damaged or cut short (")

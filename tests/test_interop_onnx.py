@@ -213,6 +213,7 @@ LSTM = single("LSTM", ("x", "W", "R", "B"))[0]
         (named(LSTM, activations=["HardSigmoid", "Tanh", "Tanh"]), "has gates=hardsigmoid, which no lstm here has"),
         (named(LSTM, activations=["Tanh"]), "node LSTM_0 must have 3 activations; got 1"),
         (named(LSTM, activations=["Sigmoid", "Softsign", "Tanh"]), "unknown activation 'softsign'"),
+        (named(LSTM, hidden_size=4), "node LSTM_0 must have the hidden_size of R, 5; got 4"),
         (named(LSTM, output_sequence=1), "node LSTM_0 has output_sequence, which is not known here"),
         (single("LSTM", ("x", "W", "x"))[0], "node LSTM_0: R must be stored in the model"),
         (onnx.ModelProto(), "the model holds no RNN, LSTM or GRU"),
@@ -233,6 +234,12 @@ def test_tensors_of_another_shape_are_refused_by_name():
         model.graph.initializer[which].CopyFrom(onnx.numpy_helper.from_array(cut, model.graph.initializer[which].name))
         found = refusal(lambda model=model: from_onnx(model))
         assert message in found
+
+
+def test_a_damaged_tensor_is_refused_by_name():
+    model = onnx.ModelProto.FromString(LSTM.SerializeToString())
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+    assert refusal(lambda: from_onnx(model)).startswith("tensor W of the model cannot be read (")
 
 
 def test_a_stored_initial_state_is_refused_unless_it_is_zero():

@@ -34,6 +34,9 @@ def convert(
     kind = check_format(to) or by_ending(target)
     if not target.name.endswith(ENDINGS[kind]):
         fail(f"weights for {kind} are a file that ends in {ENDINGS[kind]}; got {target}: name another OUT, or --to")
+    for option, said in (("--states", states), ("--lengths", lengths)):
+        if said and kind != "onnx":
+            fail(f"{option} is about a model of ONNX; got OUT {target}: leave it out, or name one that ends in .onnx")
     refuse_path("OUT", target, {f"weights for {kind}": (target.suffix,)}, force)
     found = read(source, from_, cell, layer or [])
     more: dict[str, Any] = {name: True for name, said in (("states", states), ("lengths", lengths)) if said}

@@ -16,6 +16,7 @@ from rnnbp.errors import UserError
 from rnnbp.interop.assembling import assembled, chosen
 from rnnbp.interop.description import Layers
 from rnnbp.interop.keras_weights import LAYERS, SIDES, arrays_of, keras_layer, keras_layers
+from rnnbp.interop.recognising import damaged
 from rnnbp.numerics import HostArray
 from rnnbp.stacking import Stack
 
@@ -26,12 +27,19 @@ def read_keras(
     path: Path, cell: str | None = None, layers: Sequence[str] = ()
 ) -> tuple[Stack, dict[str, HostArray], list[str]]:
     """The stack and the parameters in a `.weights.h5`, and the datasets that are none of it; `layers` are groups."""
-    with _h5py().File(path) as file:
-        if "layer_names" in file.attrs or "model_weights" in file:
-            raise UserError(f"{path} was not written by Keras 3's save_weights: load it there, and save_weights anew")
-        found = {name: keras_layer(name, sides) for name, sides in _recurrent(file)}
-        names: list[str] = []
-        file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    names: list[str] = []
+    try:
+        with _h5py().File(path) as file:
+            if "layer_names" in file.attrs or "model_weights" in file:
+                raise UserError(
+                    f"{path} was not written by Keras 3's save_weights: load it there, and save_weights anew"
+                )
+            found = {name: keras_layer(name, sides) for name, sides in _recurrent(file)}
+            file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    except (OSError, RuntimeError, KeyError) as error:  # whichever HDF5 comes to
+        if isinstance(error, UserError):
+            raise
+        raise damaged(path, error) from None
     paths = {name.removeprefix(TOP): name for name in found}
     parts: dict[str, Layers] = {short: [found[name]] for short, name in paths.items()}
     wanted = [name.removeprefix(TOP) for name in layers]

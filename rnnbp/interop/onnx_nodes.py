@@ -53,6 +53,8 @@ def onnx_layer(name: str, node: Any, constants: Mapping[str, HostArray]) -> list
             raise UserError(f"node {name}: {role} must be zero or an input; a stack has no place for what is stored")
     g, both = GATES[kind], 1 + (direction == "bidirectional")
     n = constant("R", both, f"{g}·H" if g > 1 else "H", "H").shape[-1]
+    if attributes.get("hidden_size", n) != n:
+        raise UserError(f"node {name} must have the hidden_size of R, {n}; got {attributes['hidden_size']}")
     r, w = constant("R", both, g * n, n), constant("W", both, g * n, "I")
     b = constant("B", both, 2 * g * n) if "B" in given else None
     p = constant("P", both, 3 * n) if "P" in given else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from rnnbp.errors import UserError
+from rnnbp.errors import UserError, described
 from rnnbp.interop.assembling import assembled, chosen
 from rnnbp.interop.description import Layers
 from rnnbp.interop.onnx_nodes import onnx_layer
@@ -42,9 +42,8 @@ def opened(model: Any) -> Any:
     except OSError:
         raise
     except Exception as error:  # protobuf's own, of no public class
-        raise UserError(
-            f"{model} is no ONNX model that can be read ({type(error).__name__}): name another file"
-        ) from None
+        why = " ".join(described(error).split())
+        raise UserError(f"{model} is no ONNX model that can be read ({why}): name another file") from None
 
 
 def other_weights(model: Any, layers: Sequence[str] = ()) -> list[str]:
@@ -67,15 +66,21 @@ def _asked(nodes: Mapping[str, Any], layers: Sequence[str]) -> Mapping[str, Any]
 
 def _constants(graph: Any) -> dict[str, HostArray]:
     """Every tensor whose values the file holds."""
-    to_array = import_onnx().numpy_helper.to_array
-    found = {tensor.name: to_array(tensor) for tensor in graph.initializer}
+    found = {tensor.name: _to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         held = [a.t for a in node.attribute if a.name == "value" and node.op_type == "Constant"]
         if held:
-            found[node.output[0]] = to_array(held[0])
+            found[node.output[0]] = _to_array(held[0])
         elif node.op_type == "Identity" and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]]
     return found
+
+
+def _to_array(tensor: Any) -> HostArray:
+    try:
+        return import_onnx().numpy_helper.to_array(tensor)
+    except (ValueError, KeyError, TypeError) as error:  # as onnx meets a size or a type that cannot be
+        raise UserError(f"tensor {tensor.name} of the model cannot be read ({error}): use another one") from None
 
 
 def _is_chain(graph: Any, nodes: Sequence[Any]) -> bool:

@@ -54,4 +54,9 @@ def metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="numpy") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is damaged or cut short ({error}): use another one") from None
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """The error for a file that begins as it should and cannot be read."""
+    return UserError(f"{path} is damaged or cut short ({error}): use another one")
