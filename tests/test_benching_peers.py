@@ -23,8 +23,13 @@ SIZE = Size(6, 3, 4, 5)
 NUMPY = rnnbp.backend("numpy")
 PLAIN = ["lstm", "lstm:bias=false", "gru", "gru:bias=false", "rnn", "rnn:bias=false", "elman:activation=relu"]
 OTHERS = ["lstm:peepholes=true", "gru:reset=before", "elman:activation=sigmoid", "elman:activation=identity"]
+AROUND = ["lstm/zoneout:rate=0.3", "rhn/zoneout", "gru/learned-start"]
 PLUGIN = ["mgu", "mgu:bias=false", "mgu:reset=before"]
-HAS = {"torch": PLAIN, "jax": PLAIN, "torch-loop": [*PLAIN, *OTHERS, "lstm:peepholes=true,bias=false", *PLUGIN]}
+HAS = {
+    "torch": PLAIN,
+    "jax": PLAIN,
+    "torch-loop": [*PLAIN, *OTHERS, *AROUND, "lstm:peepholes=true,bias=false", *PLUGIN],
+}
 PAIRS = [(name, spec) for name, specs in HAS.items() for spec in specs]
 
 

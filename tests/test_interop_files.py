@@ -128,6 +128,16 @@ def test_a_run(run, tmp_path):
     assert {a.dtype for a in load(tmp_path / "w.safetensors")[1].values()} == {np.dtype("float64")}
 
 
+@pytest.mark.parametrize("options", [{"truncation": "1997"}, {"clip_step": 0.1}])
+def test_how_errors_were_cut_or_clipped_is_no_part_of_the_weights(tmp_path, options):
+    config = Config(task="adding", cell="lstm", hidden=3, steps=1, batch=2, time_steps=4, save_every=1, **options)
+    train(config, tmp_path / "run")
+    stack, params = load(tmp_path / "run")
+    assert stack == rnnbp.stack("lstm", 2, 3)
+    save(tmp_path / "w.safetensors", stack, params)
+    same_bits(load(tmp_path / "w.safetensors")[1], params)
+
+
 def write(path, kind):
     """A file that is none of ours."""
     if kind == "pickle":

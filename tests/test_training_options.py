@@ -221,7 +221,8 @@ def test_what_does_not_fit_the_cell_is_refused_before_anything_is_written(tmp_pa
 def test_conflicts_with_the_run_are_refused(tmp_path):
     train(Config(**SMALL, l2=0.1), tmp_path / "run")
     for given in ({"l2": 0.2}, {"clip_step": 1.0}, {"init": "torch"}, {"weight_decay": 0.0}):
-        with pytest.raises(UserError, match="conflicts with the run's"):
+        has = "run's 0.1" if "l2" in given else "run, which has none"
+        with pytest.raises(UserError, match=f"conflicts with the {has}: leave it out to resume"):
             resume(tmp_path / "run", given)
     resume(tmp_path / "run", {"l2": 0.1})
 

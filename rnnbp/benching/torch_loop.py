@@ -7,9 +7,6 @@ module is written here has its own `step` run under autograd. This module import
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, addmm, nn, sigmoid, tanh
 
@@ -26,8 +23,14 @@ class Loop(nn.Module):  # type: ignore[misc]
     def __init__(self, problem: Problem, on: Backend) -> None:
         super().__init__()
         self.cell = problem.cell
+        self.names = {name: name.replace(".", "_") for name in problem.params}  # start.h: torch takes no dot in a name
         for name, value in problem.params.items():
-            self.register_parameter(name, nn.Parameter(on.asarray(value)))
+            self.register_parameter(self.names[name], nn.Parameter(on.asarray(value)))
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters by our names."""
+        return {name: self.get_parameter(theirs) for name, theirs in self.names.items()}
 
     def projected(self, xs: Tensor) -> tuple[Tensor, ...]:
         """The input part x W + b of every step."""
@@ -80,8 +83,8 @@ class OwnStep(Loop):
         self.xp, self.data = on.xp, {name: on.asarray(d) for name, d in problem.data.items()}
 
     def forward(self, xs: Tensor) -> Tensor:
-        s = self.cell.initial_state(self.xp, xs.shape[1], xs)
-        parameters = dict(self.named_parameters())
+        parameters = self.weights
+        s, _ = self.cell.start(self.xp, parameters, xs.shape[1], xs)
         ys = []
         for t, x in enumerate(xs.unbind(0)):
             s, _ = self.cell.step(self.xp, parameters, x, s, {name: d[t] for name, d in self.data.items()})
@@ -97,12 +100,11 @@ def torch_loop(problem: Problem, on: Backend) -> Contender:
     """The module for a problem's cell, on a device of the torch backend."""
     kind = type(problem.cell)
     made = MODULES.get(f"{kind.__module__}.{kind.__qualname__}", OwnStep)
-    made = made if is_textbook(problem.cell, kind, "peepholes") else OwnStep
-    module: Callable[[Any], Any] = made(problem, on)
-    parameters = dict(module.named_parameters())  # type: ignore[attr-defined]
+    made = made if made is OwnStep or is_textbook(problem.cell, kind, "peepholes") else OwnStep
+    module = made(problem, on)
 
     def renamed(grads: dict[str, HostArray]) -> dict[str, HostArray]:
         return {f"d{name}": d for name, d in grads.items()}
 
     name = "torch loop" if made is not OwnStep else "torch loop over step"
-    return by_autograd(name, on, problem, module, parameters, renamed)
+    return by_autograd(name, on, problem, module, module.weights, renamed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,13 +97,16 @@ def _described(path: Path, layers: Any) -> tuple[Stack, dict[str, str]]:
 
 
 def _trained(checkpoint: Checkpoint) -> tuple[Stack, dict[str, str]]:
-    """The stack of the model that a run trains, and the specs of its cells by prefix."""
+    """The stack of the model that a run trains, and the specs of its cells by prefix.
+
+    How errors were cut and clipped on their way back is no part of what was learnt.
+    """
     from rnnbp.training.config import Config
     from rnnbp.training.setup import build_model  # lies above this package
     from rnnbp.training.state import complete
 
     meta = complete(checkpoint)
-    config, data = Config.from_dict(meta["config"]), meta["data"]
+    config, data = replace(Config.from_dict(meta["config"]), truncation="full", clip_step=None), meta["data"]
     stack = build_model(config, data["inputs"], data["input_size"], data["output_size"], data["loss"]).stack
     return stack, {prefix: config.cell for prefix, _ in stack.cells}
 

@@ -78,9 +78,10 @@ def _constants(graph: Any) -> dict[str, HostArray]:
 
 def _to_array(tensor: Any) -> HostArray:
     try:
-        return import_onnx().numpy_helper.to_array(tensor)
+        found: HostArray = import_onnx().numpy_helper.to_array(tensor)
     except (ValueError, KeyError, TypeError) as error:  # as onnx meets a size or a type that cannot be
         raise UserError(f"tensor {tensor.name} of the model cannot be read ({error}): use another one") from None
+    return found
 
 
 def _is_chain(graph: Any, nodes: Sequence[Any]) -> bool:

@@ -82,7 +82,8 @@ def resume(
     for name, value in given.items():
         if name not in free and value != getattr(config, name):
             option, old = f"--{name.replace('_', '-')}", getattr(config, name)
-            raise UserError(f"{option} {value} conflicts with the run's {old}: leave it out to resume")
+            its = "run, which has none" if old is None else f"run's {old}"
+            raise UserError(f"{option} {value} conflicts with the {its}: leave it out to resume")
     config = replace(config, **{name: value for name, value in given.items() if name in free})
     if config.steps < step:
         raise UserError(f"--steps must be at least {step}, where the run stands; got {config.steps}")
