@@ -85,20 +85,28 @@ def table(found: dict[str, Any], counts: dict[str, int]) -> str:
 
 
 def draw(path: Path, found: dict[str, Any], title: str) -> None:
-    """A dot for every run, a line for the median; vanilla's median through all."""
+    """A dot for every run, a line for the median; vanilla's median through all. What is far beyond is told in words."""
     figure = require_matplotlib()(figsize=(8, 4.4), layout="constrained")
     axes = figure.add_subplot()
     names = sorted(found, key=lambda name: median(found[name]["bits"]), reverse=True)
     usual = median(found[VANILLA]["bits"])
+    edge = 1.6 * usual
     axes.axvline(usual, color="0.6", linestyle="--", linewidth=1, label="median of vanilla")
     for y, name in enumerate(names):
         bits = found[name]["bits"]
         colour = "#0072b2" if name == VANILLA else "#d55e00"
-        axes.plot(bits, [y] * len(bits), "o", color=colour, markersize=5, alpha=0.7)
-        axes.plot([median(bits)] * 2, [y - 0.3, y + 0.3], color="black", linewidth=1.6)
+        shown, beyond = [b for b in bits if b <= edge], [b for b in bits if b > edge]
+        axes.plot(shown, [y] * len(shown), "o", color=colour, markersize=5, alpha=0.7)
+        if median(bits) <= edge:
+            axes.plot([median(bits)] * 2, [y - 0.3, y + 0.3], color="black", linewidth=1.6)
+        if beyond:
+            words = f"{len(beyond)} of {len(bits)} beyond: {min(beyond):.1f} to {max(beyond):.1f} →"
+            axes.text(edge, y, words, ha="right", va="center", fontsize=8)
     axes.set_yticks(range(len(names)), [f"{VARIANTS[name]}  ({name})" for name in names], fontsize=9)
     axes.set_xlabel("validation loss, bits per character (a dot for each seed, a bar for the median)", fontsize=9)
     axes.set_title(title, fontsize=10)
+    axes.set_xlim(right=edge)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize=8, frameon=False, loc="upper right")
     figure.savefig(path, dpi=150)
