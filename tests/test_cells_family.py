@@ -298,7 +298,10 @@ def test_initializers():
         ("fastgrnn:bias=false", "unknown option of cell fastgrnn 'bias'"),
         ("lstm-layernorm:eps=0", "eps must be above 0"),
         ("lstm-projected:projection=0", "projection must be an integer of at least 1; got 0"),
-        ("lstm-projected:projection=half", "projection must be an integer of at least 1; got 'half'"),
+        (
+            "lstm-projected:projection=half",
+            "option projection of cell lstm-projected must be a whole number, or none; got 'half'",
+        ),
     ],
 )
 def test_refusals(name, told):

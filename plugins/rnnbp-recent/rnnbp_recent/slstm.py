@@ -67,6 +67,8 @@ class SLSTM(PointwiseCell):
         super().__post_init__()
         if self.forget not in ("sigmoid", "exp"):
             raise UserError(f"forget must be sigmoid or exp; got {self.forget!r}")
+        if not self.bias and self.forget_bias != 1:
+            raise UserError(f"forget_bias is where a bias starts; got {self.forget_bias} with bias=false: leave it out")
 
     @property
     def states(self) -> dict[str, tuple[int, ...]]:

@@ -45,6 +45,11 @@ def test_an_unknown_forget_is_one_line():
         rnnbp.cell("slstm:forget=tanh", 3, 5)
 
 
+def test_a_forget_bias_without_biases_is_refused():
+    with pytest.raises(rnnbp.UserError, match="^forget_bias is where a bias starts; got 2 with bias=false"):
+        SLSTM(3, 5, bias=False, forget_bias=2)
+
+
 @pytest.mark.parametrize("kind", [SLSTM, MinGRU, ParallelMinGRU, MinLSTM, ParallelMinLSTM])
 def test_each_says_where_it_was_published(kind):
     assert kind(3, 5).source.partition(", ")[2].startswith("arXiv 24")
