@@ -89,6 +89,8 @@ class Module(torch.nn.Module):  # type: ignore[misc]
         options = {"mask": mask, "resets": resets, "data": data, "backend": BACKENDS[self.backend]()}
         asked = call(self.cell, xs, s0, reverse, truncation, remat, options)
         tensors = [xs, *asked.flat(s0), *params.values()]
+        if strangers := [type(t).__name__ for t in tensors if not isinstance(t, torch.Tensor)]:
+            raise UserError(f"xs and s0 must be tensors of torch; got {strangers[0]}: torch.as_tensor makes one")
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
             ys, *last = Scan.apply(asked, *tensors)
         else:
