@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from rnnbp.errors import UserError, unknown
@@ -29,6 +30,7 @@ ACTIVATIONS = {
 }
 
 
+@lru_cache
 def activation(name: str, clip: float | None = None) -> Callable[[Namespace, Array], tuple[Array, Pullback]]:
     """The activation of that name as a -> (y, backward); with `clip` a is held within ±clip, where the slope is 0."""
     if name not in ACTIVATIONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rnnbp.cellbase import Cotangents, Data, Param, Params, State, joined
@@ -69,20 +70,20 @@ class LSTM(PointwiseCell):
             return "Greff et al. 2017, arXiv 1503.04069"
         return "Gers & Schmidhuber 2000" if self.peepholes else "Gers, Schmidhuber & Cummins 2000"
 
-    @property
+    @cached_property
     def gates(self) -> tuple[str, ...]:
         return tuple(k for k in ("i", "f", "g", "o") if k not in self.without and not (k == "f" and self.coupled))
 
-    @property
+    @cached_property
     def sigmoids(self) -> tuple[str, ...]:
         """The gates but the candidate: those that may have a peephole, or be states."""
         return tuple(gate for gate in self.gates if gate != "g")
 
-    @property
+    @cached_property
     def states(self) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(("h", "c", *(self.sigmoids if self.gate_recurrence else ())), (self.hidden_size,))
 
-    @property
+    @cached_property
     def recurrent(self) -> tuple[str, ...]:
         return ("h", *self.sigmoids) if self.gate_recurrence else ("h",)
 
