@@ -95,6 +95,14 @@ def test_on_tasks_and_in_layers(more, steps, inputs):
     assert ("1.U" in found.rows[0].tensors) == ("layers" in more)
 
 
+def test_what_a_cell_stops_by_itself_is_told():
+    """The full gradient of such a cell is not full."""
+    found = {spec: compare_truncations(spec, ("1997",), **QUICK) for spec in ("lstm", "lstm-1997/zoneout")}
+    assert [one.stopped for one in found.values()] == [(), ("i", "g", "o")]
+    told = "the cell itself stops i, g, o: f is full but for that."
+    assert [told in one.notes for one in found.values()] == [False, True]
+
+
 def test_on_a_task_with_one_target_a_sequence_and_as_many_of_them_as_steps():
     found = compare_truncations("gru", ("tbptt:8,8",), task="adding", time_steps=20, batch=20, hidden_size=4, repeats=1)
     assert found.rows[0].tensors[ALL].ratio < 1 and 0.3 < found.rows[0].kept / found.full.kept < 0.55

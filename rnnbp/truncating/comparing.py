@@ -59,7 +59,8 @@ def compare_truncations(
     stack = given.model.stack
     sizes = {"T": given.time_steps, "B": given.batch, "I": stack.input_size, "H": stack.layers[0][0].hidden_size}
     words = (len(stack.layers), given.source, chosen.name, dtype, seed, repeats)
-    return Comparison(cell, sizes, *words, tuple(rows[kind] for kind in named), rows[FULL])
+    stopped = dict.fromkeys(gate for _, one in stack.cells for gate in getattr(one, "cut", ()))
+    return Comparison(cell, sizes, *words, tuple(rows[kind] for kind in named), rows[FULL], tuple(stopped))
 
 
 def _step(problem: Problem, kind: Truncation) -> Any:

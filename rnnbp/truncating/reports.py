@@ -49,6 +49,7 @@ class Comparison:
     repeats: int
     rows: tuple[Row, ...]
     full: Row
+    stopped: tuple[str, ...] = ()  # gates that the cell itself stops, under every kind
 
     @property
     def title(self) -> str:
@@ -71,8 +72,10 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What a reader of the table must know."""
+        own = f"the cell itself stops {', '.join(self.stopped)}: f is full but for that."
         return [
             "g is the truncated gradient, f the full one; the weights are as drawn.",
+            *([own] if self.stopped else []),
             "time: a forward and its backward through all windows. kept: what the forward of the longest window leaves",
             "for its backward, counted.",
         ]
@@ -83,7 +86,9 @@ class Comparison:
             name: getattr(self, name) for name in ("cell", "layers", "data", "backend", "dtype", "seed", "repeats")
         }
         found: dict[str, Any] = finite(
-            plain | {"sizes": dict(self.sizes), "full": _plain(self.full), "kinds": [_plain(row) for row in self.rows]}
+            plain
+            | {"sizes": dict(self.sizes), "stopped": list(self.stopped)}
+            | {"full": _plain(self.full), "kinds": [_plain(row) for row in self.rows]}
         )
         return found
 
