@@ -33,6 +33,13 @@ class Case(NamedTuple):
     lengths: np.ndarray  # (B): at least 1, at most T
     rng: np.random.Generator
 
+    def weights(self, dtype: str) -> dict[str, np.ndarray]:
+        """The parameters in that precision, with one −0 among the biases."""
+        params = {name: a.astype(dtype) for name, a in self.params.items()}
+        if "0.b" in params:
+            params["0.b"][0] = -0.0
+        return params
+
     @property
     def mask(self) -> np.ndarray:
         """(T, B), false beyond the end of each."""

@@ -21,6 +21,7 @@ from rnnbp_cli.options import (
     set_threads,
     write_file,
 )
+from rnnbp_cli.tables import show_sections
 
 if TYPE_CHECKING:
     from rnnbp.benching import Report
@@ -115,26 +116,9 @@ def bench(
 
 def show(report: Report) -> None:
     """The table, and what its reader must know."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from rnnbp.benching.reports import HEAD
 
-    table = Table(title=escape(report.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for k, name in enumerate(HEAD):
-        table.add_column(name, justify="right" if k else "left", no_wrap=True)
-    for case in report.cases:
-        for row in case.rows():
-            table.add_row(*map(escape, row))
-        table.add_section()
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 120)  # a file or a pipe has no edge to break lines at
-    console.print(table)
-    for line in report.notes:
-        console.print(escape(line), highlight=False, soft_wrap=True)
+    show_sections(report.title, HEAD, [case.rows() for case in report.cases], report.notes)
 
 
 @contextmanager

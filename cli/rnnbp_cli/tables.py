@@ -54,6 +54,34 @@ def show_verdicts(
     return console
 
 
+def show_sections(
+    title: str,
+    head: Sequence[str],
+    sections: Iterable[Iterable[Sequence[str]]],
+    notes: Iterable[str],
+    names: int = 1,
+) -> None:
+    """A table of numbers in sections, `names` columns of words before them, and notes for its reader below."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, name in enumerate(head):
+        table.add_column(name, justify="left" if k < names else "right", no_wrap=True)
+    for section in sections:
+        for row in section:
+            table.add_row(*map(escape, row))
+        table.add_section()
+    console = Console(emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file or a pipe has no edge to break lines at
+    console.print(table)
+    for line in notes:
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
 def say_all(console: Console, text: str, *, good: bool) -> None:
     """Lines as they are, red where they tell of a failure."""
     from rich.markup import escape

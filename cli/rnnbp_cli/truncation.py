@@ -20,6 +20,7 @@ from rnnbp_cli.options import (
     set_threads,
     write_file,
 )
+from rnnbp_cli.tables import show_sections
 
 if TYPE_CHECKING:
     from rnnbp.truncating import Comparison
@@ -108,23 +109,6 @@ def truncation(
 
 def show(found: Comparison) -> None:
     """The table, one section for each kind."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from rnnbp.truncating.reports import HEAD
 
-    table = Table(title=escape(found.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for n, name in enumerate(HEAD):
-        table.add_column(name, justify="left" if n < 2 else "right", no_wrap=True)
-    for section in found.table():
-        for row in section:
-            table.add_row(*map(escape, row))
-        table.add_section()
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 120)  # a file or a pipe has no edge to break lines at
-    console.print(table)
-    for line in found.notes:
-        console.print(escape(line), highlight=False, soft_wrap=True)
+    show_sections(found.title, HEAD, found.table(), found.notes, names=2)
