@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rnnbp.cellbase import Cell
 from rnnbp.errors import UserError, unknown
@@ -138,6 +138,15 @@ class Truncation:
                 "use lstm:peepholes=true"
             )
         return replace(cell, peephole_error=False)  # type: ignore[call-arg]
+
+
+def uncut(cell: Cell) -> Cell:
+    """The cell with nothing stopped inside of it, where its options say what is: `stopped`, `peephole_error`."""
+    own = {f.name: getattr(cell, f.name) for f in fields(cell) if f.init}
+    free: dict[str, Any] = {"stopped": (), "peephole_error": True}
+    if isinstance(own.get("cell"), Cell):
+        free = {"cell": uncut(own["cell"])}
+    return replace(cell, **{name: value for name, value in free.items() if own.get(name, value) != value})
 
 
 KINDS = ("full", "tbptt:K1,K2", "steps:K", "decay:L", "1997", "gates:NAME+NAME", "peepholes")

@@ -93,6 +93,17 @@ def test_the_finding_reads_well_and_is_plain_json():
     assert max(map(len, str(held).splitlines())) <= 80 and "throws away" in str(held)
 
 
+@pytest.mark.parametrize(
+    "spec", ["lstm-1997", "gru/zoneout", "lstm:stopped=i/zoneout", "lstm-peephole:peephole_error=false"]
+)
+def test_what_a_cell_stops_itself_fails_against_the_full_derivative(spec):
+    report = rnnbp.gradcheck(spec, time_steps=4, against="full", properties=False)
+    assert report.passed == (spec == "gru/zoneout") and rnnbp.gradcheck(spec, time_steps=4, properties=False).passed
+    assert report.passed or "what the cell stops itself throws away errors" in str(report)
+    model = rnnbp.checking.check_task("four-steps", spec, hidden_size=2, against="full")
+    assert model.passed == report.passed
+
+
 def test_against_is_one_of_two():
     with pytest.raises(UserError, match="unknown against 'ful'"):
         check_against("ful")

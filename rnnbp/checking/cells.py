@@ -26,7 +26,7 @@ from rnnbp.checking.subjects.vjps import step_subject
 from rnnbp.checking.verdicts import Progress, check_counts, setting
 from rnnbp.errors import UserError
 from rnnbp.registry import cell as make_cell
-from rnnbp.truncation import Truncation
+from rnnbp.truncation import Truncation, uncut
 
 SIZES = {"input_size": 4, "hidden_size": 6}  # unlike each other, T = 5 and B = 3: an axis taken for another shows
 
@@ -74,7 +74,8 @@ def check_gradients(
     last states; "every", each of the three in turn. One step always has an error at every state.
     path: which code the scan runs through: "reference", the portable one; "fast", the backend's own; "both", the two
     where there is a fast one, held to the same numeric gradients.
-    against: "claim", or "full": a truncated backward is held to the full derivative, which it fails.
+    against: "claim", or "full": a truncated backward is held to the full derivative, which it fails, be it the cell
+    itself that stops something.
     lags: True, a table of dL_t/dv_s over steps t and s for every tensor v; False, none; None, only for the tensor that
     failed worst, where that takes about a second at most.
     properties: whether those of `checking.properties` are examined, too; by default where every entry is checked.
@@ -89,10 +90,11 @@ def check_gradients(
     check_counts(time_steps=time_steps, batch=batch, memory=memory)
     check_against(against)
     kinds = kinds_of(cotangents)
-    name, uncut = named(cell, input_size=input_size, hidden_size=hidden_size)
-    if uncut.inexact:
-        raise UserError(f"{name} {uncut.inexact}")
-    case = Case(name, Truncation.parse(truncation).of(uncut), how, time_steps, batch, padded, uncut)
+    name, made = named(cell, input_size=input_size, hidden_size=hidden_size)
+    if made.inexact:
+        raise UserError(f"{name} {made.inexact}")
+    whole = uncut(made) if against == "full" else made
+    case = Case(name, Truncation.parse(truncation).of(made), how, time_steps, batch, padded, whole)
     taken, kinks = uncrossed(lambda seed: case.subject(case.problem(seed)), seed, how, memory)
     problem = case.problem(taken)
     cases = {way: replace(case, how=own) for way, own in ways(path, problem, how).items()}
@@ -112,7 +114,7 @@ def check_gradients(
     seen = restricted(problem, kinds[0] if len(kinds) == 1 else "all")
     case = blamed(cases, checks) or case
     words: dict[str, Any] = {"every": lags, "against": against, "memory": memory, "progress": progress}
-    findings += lag_findings(name, seen, case.how, checks, uncut=uncut, **words)
+    findings += lag_findings(name, seen, case.how, checks, uncut=whole, **words)
     if diagnosis and against == "claim":
         findings += explain(case.subject(seen), seen, case.windows, case.how, checks)
     return Report(tuple(checks), seed, findings=tuple(findings))

@@ -58,14 +58,18 @@ class Distance(Finding):
             return "held to the full derivative: this truncation cuts nothing, the two are the same"
         return (
             f"held to the full derivative, which a truncated backward does not claim:\n"
-            f"{self.truncation} throws away errors that flow on in the full one; without them\n"
+            f"{self._by} throws away errors that flow on in the full one; without them\n"
             f"the gradient of {far} is off by {self.tensors[far].difference:.0%}, that of the others by less"
         )
+
+    @property
+    def _by(self) -> str:
+        return "what the cell stops itself" if self.truncation == "full" else self.truncation
 
     def __str__(self) -> str:
         width = max(6, *map(len, self.tensors))
         lines = [
-            f"{self.cell}: the gradient under {self.truncation} (g) beside the full one (f)",
+            f"{self.cell}: the gradient under {self._by} (g) beside the full one (f)",
             f"{'tensor':<{width}}  ‖g‖/‖f‖  cosine  ‖g−f‖/‖f‖",
         ]
         for name, s in self.tensors.items():

@@ -27,7 +27,7 @@ from rnnbp.numerics import HostArray
 from rnnbp.registry import LOSSES, TASKS
 from rnnbp.sources import Source
 from rnnbp.stacking import stack
-from rnnbp.truncation import Truncation, Window, full
+from rnnbp.truncation import Truncation, Window, full, uncut
 
 
 def check_task(
@@ -116,8 +116,9 @@ def check_model(
     how = setting(backend, dtype, method, truncation, extent, directions, seed)
     check_counts(memory=memory)
     check_against(against)
-    kind, uncut = Truncation.parse(truncation), full(xs.shape[0])
+    kind, all_steps = Truncation.parse(truncation), full(xs.shape[0])
     windows, cut = kind.windows(xs.shape[0]), replace(model, stack=model.stack.of_cells(kind.of))
+    free = replace(model, stack=model.stack.of_cells(uncut)) if against == "full" else model
     shape = (*xs.shape[:2], model.output_size)
 
     def rng(part: int) -> np.random.Generator:  # what one part draws does not depend on the levels asked for
@@ -129,13 +130,13 @@ def check_model(
     known: dict[str, Make] = {
         "loss": lambda: [loss_subject(name, model.loss, rng(1).standard_normal(shape), targets, None, how)],
         "readout": lambda: [readout_subject(name, shape, model.stack.output_size, how, rng(2))],
-        "model": lambda: [held_to(against, whole(taken), whole(taken, uncut, model))],
+        "model": lambda: [held_to(against, whole(taken), whole(taken, all_steps, free))],
     }
     taken, kinks = uncrossed(whole, seed, how, memory)
     subjects = of_levels(known, levels, how)
     checks, findings = verify_all(subjects, how, memory, progress)
-    if windows != uncut or cut != model:
-        findings.append(truncation_finding(whole(taken), whole(taken, uncut, model), how, against))
+    if windows != all_steps or cut != free:
+        findings.append(truncation_finding(whole(taken), whole(taken, all_steps, free), how, against))
     findings += [kinks] if kinks is not None else []
     asked = [s for s in subjects if (not how.directional(s) if properties is None else properties)]
     findings += [_properties(name, model, targets, asked, how)] if asked else []
