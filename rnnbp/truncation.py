@@ -146,7 +146,10 @@ def uncut(cell: Cell) -> Cell:
     free: dict[str, Any] = {"stopped": (), "peephole_error": True}
     if isinstance(own.get("cell"), Cell):
         free = {"cell": uncut(own["cell"])}
-    return replace(cell, **{name: value for name, value in free.items() if own.get(name, value) != value})
+    made = replace(cell, **{name: value for name, value in free.items() if own.get(name, value) != value})
+    if cut := getattr(made, "cut", ()):
+        raise UserError(f"{type(cell).__name__} always cuts gate {cut[0]}: its whole gradient cannot be had from it")
+    return made
 
 
 KINDS = ("full", "tbptt:K1,K2", "steps:K", "decay:L", "1997", "gates:NAME+NAME", "peepholes")

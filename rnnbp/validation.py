@@ -49,9 +49,7 @@ def check_scan(
     flags = {n: a for n, a in (("mask", mask), ("resets", resets)) if a is not None}
     xp = check_arrays(**named, **flags)
     check_shape("xs", xs, (None, None, cell.input_size), "(..., T, B, I)")
-    time_steps, batch = xs.shape[-3:-1]
-    if time_steps < 1 or batch < 1:
-        raise UserError(f"xs must hold at least one time step and one sequence; got shape {tuple(xs.shape)}")
+    time_steps, batch = check_length(xs)
     trailing = {"xs": 3}  # how many of an array's axes are no copies
     specs = cell.params
     check_names(f"parameters of {type(cell).__name__}", params, specs)
@@ -142,6 +140,13 @@ def check_dtypes(xp: Namespace, /, **named: Array) -> None:
     kind = next(iter(kinds.values()))  # bfloat16 is none of NumPy's own dtypes, which its isdtype insists on
     if kind != "bfloat16" and not xp.isdtype(next(iter(named.values())).dtype, ("real floating", "complex floating")):
         raise UserError(f"arrays must be floating; got {kind}")
+
+
+def check_length(xs: Array) -> tuple[int, int]:
+    """T and B, each at least 1."""
+    if 0 in xs.shape[-3:-1]:
+        raise UserError(f"xs must hold at least one time step and one sequence; got shape {tuple(xs.shape)}")
+    return int(xs.shape[-3]), int(xs.shape[-2])
 
 
 def check_windows(windows: Any, time_steps: int, reverse: bool) -> list[Window]:

@@ -7,8 +7,10 @@ from math import isnan
 
 import numpy as np
 import pytest
+from helpers import refusal
 
 import rnnbp
+from rnnbp.cells.elman import Elman
 from rnnbp.checking.distances import check_against, held_to, separation, truncation_finding
 from rnnbp.checking.lags import numeric_blocks
 from rnnbp.checking.subjects.problems import draw
@@ -91,6 +93,13 @@ def test_the_finding_reads_well_and_is_plain_json():
     assert finding.reason == "" and "held to" not in str(finding)
     held = truncation_finding(*subjects("tbptt:1,1"), "full")
     assert max(map(len, str(held).splitlines())) <= 80 and "throws away" in str(held)
+
+
+def test_a_cell_that_always_cuts_has_no_full_derivative():
+    class Always(Elman):
+        cut = ("h",)
+
+    assert "always cuts gate h" in refusal(lambda: rnnbp.gradcheck(Always(3, 4), against="full"))
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def test_what_a_module_takes():
     module, xs = Module("lstm", I, H), torch.ones(T, B, I)
     assert "(T, B, I)" in refusal(lambda: module(torch.ones(2, T, B, I)))
     assert "must be an array" in refusal(lambda: module([[1.0]]))
+    assert "at least one time step" in refusal(lambda: module(torch.ones(0, B, I)))
     assert "must be tensors of torch; got ndarray" in refusal(lambda: module(xs.numpy()))
     assert "must be tensors of torch; got ndarray" in refusal(lambda: module(xs, (np.ones((B, H), "float32"),) * 2))
     assert "dtypes must agree" in refusal(lambda: module(xs.double()))

@@ -17,7 +17,7 @@ from rnnbp.recomputing import Remat
 from rnnbp.scanning import run, scan
 from rnnbp.stacking import Stack, States
 from rnnbp.truncation import Truncation, Window
-from rnnbp.validation import check_arrays, check_shape, check_states, check_windows
+from rnnbp.validation import check_arrays, check_length, check_shape, check_states, check_windows
 
 Back = Callable[..., tuple[dict[str, Array], Array, Any]]
 
@@ -98,6 +98,7 @@ def call(
     """The call, checked as far as torch makes a difference; the scan checks the rest."""
     check_arrays(xs=xs)
     check_shape("xs", xs, (None, None, cell.input_size), "(T, B, I)", free=False)
+    check_length(xs)
     for name, value in (options["data"] or {}).items():
         if getattr(value, "requires_grad", False):
             raise UserError(f"data get no gradient; {name} asks for one: pass {name}.detach()")

@@ -77,7 +77,9 @@ def truncation(
 
     if out is not None:
         require_matplotlib()
-    ks = "" if k is None and kinds else k or "1,2,4,8,16,full"
+    if k is not None and not k.strip():
+        fail("--k takes numbers of steps, or full, with commas between them; got nothing")
+    ks = k or ("" if kinds else "1,2,4,8,16,full")
     if k1 is not None and not ks:
         fail("--k1 is of the windows of --k; got no --k: leave it out")
     others = [kind for words in kinds or [] for kind in split_kinds(words)]
