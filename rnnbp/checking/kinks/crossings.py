@@ -77,9 +77,9 @@ def uncrossed(make: Callable[[int], Subject], seed: int, how: Setting, memory: i
             unseen = f"{type(error).__name__}: {error}"
             return tried, Kinks(subject.name, nan, how.method, far, (), tried, unseen)
         if bends.detaches and not numeric_method(how.method).stops:
-            under = "" if how.truncation == "full" else f" under {how.truncation}"
+            who = subject.name if how.truncation == "full" else f"{subject.name} under {how.truncation}"
             raise UserError(
-                f"method {how.method} sees through cut gates and rnnbp.detach, of which {subject.name}{under} has some: "
+                f"method {how.method} sees through cut gates and rnnbp.detach, of which {who} has some: "
                 "use method complex-step"
             )
         if not isfinite(bends.nearest):
