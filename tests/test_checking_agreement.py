@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import NAMES
 from conftest import backend_or_skip
 
 import rnnbp
-from rnnbp.checking import all_specs
 from rnnbp.checking.methods.agreement import COLUMNS, agreement, limit_of
 from rnnbp.checking.methods.registry import METHODS
 
@@ -17,7 +17,7 @@ MEASURED = {"five-point": 1e-9, "central": 1e-7, "taylor": 0.01}
 EXACT = 1e-13
 
 
-@pytest.mark.parametrize("spec", all_specs())
+@pytest.mark.parametrize("spec", NAMES)
 def test_all_methods_agree_on_every_cell(spec):
     cell = rnnbp.cell(spec, 3, 4)
     found = agreement(spec, cell, rnnbp.backend("numpy"), jax=False, **SMALL)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import NAMES
 from faulty_cells import ENTRY, LOOP_FAULTS, STEP_FAULTS, LoopedLSTM, ToyLSTM
 
 import rnnbp
-from rnnbp.checking import builtin_specs, check_model, check_task
+from rnnbp.checking import check_model, check_task
 from rnnbp.checking.methods.directions import DIRECTIONS
 from rnnbp.checking.methods.registry import METHODS
 from rnnbp.checking.methods.tolerances import TOLERANCES
@@ -20,7 +21,7 @@ ONLY = {"levels": ("sequence",), "properties": False, "extent": "directional"}
 
 
 @pytest.mark.parametrize("method", JUDGED)
-@pytest.mark.parametrize("spec", builtin_specs())
+@pytest.mark.parametrize("spec", NAMES)
 def test_right_cells_pass_by_every_method(spec, method):
     report = rnnbp.gradcheck(spec, method=method, **ONLY)
     assert report.passed, str(report)

@@ -25,8 +25,9 @@ from rnnbp.losses import CrossEntropy
 from rnnbp.model import Model
 from rnnbp.scanning import reference
 from rnnbp.stacking import stack
-from rnnbp.truncation import full
+from rnnbp.truncation import full, uncut
 
+WHOLE = [spec for spec in builtin_specs() if uncut(made := rnnbp.cell(spec, 3, 4)) == made]  # a cut has no symmetry
 ONLY = {"method": "hessian", "properties": False}
 SMALL = {"time_steps": 3, "batch": 2, "input_size": 2, "hidden_size": 3, **ONLY}
 # gradients, too, though of something else: of 0, −L, L/T, L/B, or L less an error that comes in
@@ -35,7 +36,7 @@ UNSEEN |= {"last-state-forgotten:h", "last-state-forgotten:c"}
 
 
 # ---- symmetry -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("spec", builtin_specs())
+@pytest.mark.parametrize("spec", WHOLE)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_hessian_of_right_cells_is_symmetric(spec, dtype):
     report = rnnbp.gradcheck(spec, dtype=dtype, **SMALL)
@@ -179,7 +180,7 @@ def test_hvp_of_a_known_function(backend):
         np.testing.assert_allclose(backend.to_numpy(copies["v"]), np.outer([1, 2], 3 * w * w * dw), rtol=close)
 
 
-@pytest.mark.parametrize("spec", builtin_specs())
+@pytest.mark.parametrize("spec", WHOLE)
 def test_hvp_is_torchs_double_backward(spec):
     backend_or_skip("torch")
     import torch

@@ -8,12 +8,13 @@ from math import isnan
 
 import numpy as np
 import pytest
+from cases import NAMES
 from faulty_cells import LOOP_FAULTS, STEP_FAULTS, LoopedLSTM, ToyLSTM
 from helpers import refusal
 from verdicts_of import failed, verdict_of
 
 import rnnbp
-from rnnbp.checking import builtin_specs, check_task
+from rnnbp.checking import check_task
 from rnnbp.checking.drawing.loglog import Curve, picture
 from rnnbp.checking.methods.numeric import Asked
 from rnnbp.checking.methods.taylor import CLEAR, HALVINGS, remainder
@@ -93,7 +94,7 @@ def test_little_memory_changes_nothing():
 
 
 # ---- cells --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("spec", builtin_specs())
+@pytest.mark.parametrize("spec", NAMES)
 @pytest.mark.parametrize("truncation", ["full", "tbptt:2,3"])
 def test_right_cells_have_slope_two(spec, truncation):
     for seed in range(3):

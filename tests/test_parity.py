@@ -43,6 +43,8 @@ class Other(NumpyBackend):
 
         def backward(dys, ds_T=None, window=None):
             dp, dxs, ds = back(dys, ds_T, window)
+            if self.fault == "nu":
+                dp = dp | {"nu": dp["nu"] * 1.001}
             if self.fault in ("U", "takes no mask"):
                 dp = dp | {"U": dp["U"] * 1.001}
             if self.fault == "dtype":
@@ -66,6 +68,12 @@ def test_every_cell_agrees_on_every_backend(backend, dtype, cells):
     }
     if backend.name in ("torch", "jax"):
         assert report.worst.error > 0.01 * report.worst.tolerance  # it is that dtype that was computed in
+
+
+def test_a_fault_in_a_number_whose_terms_cancel_is_seen():
+    """FastGRNN's dν is a sum that is 200 times smaller than its terms for that seed."""
+    report = parity(["fastgrnn"], backends=["numpy", Other(fault="nu")], dtypes=["float64"])
+    assert [c.tensor for c in report.failures] == ["dnu"]
 
 
 def test_toy_cells_agree(backend):

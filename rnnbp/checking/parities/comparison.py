@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell
 from rnnbp.checking.catalogue import builtin_specs
@@ -12,7 +14,7 @@ from rnnbp.checking.cells import named
 from rnnbp.checking.methods.tolerances import DTYPES
 from rnnbp.checking.metric import compare
 from rnnbp.checking.parities.choice import choose, label
-from rnnbp.checking.parities.quantities import Task, draw_task, quantities
+from rnnbp.checking.parities.quantities import Task, draw_task, quantities, sizes
 from rnnbp.checking.parities.report import Agreement, ParityReport, tolerance
 from rnnbp.checking.subjects.sequences import mask_is_refused
 from rnnbp.checking.verdicts import Progress, check_counts, setting
@@ -70,6 +72,7 @@ def _of_cell(
         try:
             task = _task(cell, backends, dtype, seed)
             wanted = {n: backends[0].to_numpy(a) for n, a in quantities(task, backends[0], dtype).items()}
+            usual = sizes(task, backends[0], dtype)
         except Exception as error:  # whatever a cell raises is a finding, here and below
             wanted = f"on the reference, {type(error).__name__}: {error}"
         for backend in backends[1:]:
@@ -78,7 +81,10 @@ def _of_cell(
                 continue
             try:
                 found = quantities(task, backend, dtype)
-                yield [_agreement(name, dtype, backend, n, found.get(n), value) for n, value in wanted.items()]
+                yield [
+                    _agreement(name, dtype, backend, n, found.get(n), value, usual.get(n, 0.0))
+                    for n, value in wanted.items()
+                ]
             except Exception as error:
                 yield [unable(name, dtype, backend, f"{type(error).__name__}: {error}")]
 
@@ -98,16 +104,19 @@ def _task(cell: Cell, backends: Sequence[Backend], dtype: str, seed: int) -> Tas
     return task
 
 
-def _agreement(cell: str, dtype: str, backend: Backend, tensor: str, found: Array, wanted: HostArray) -> Agreement:
-    """One tensor, beside the reference's."""
+def _agreement(
+    cell: str, dtype: str, backend: Backend, tensor: str, found: Array, wanted: HostArray, usual: float
+) -> Agreement:
+    """One tensor, beside the reference's; a single number's error is in units of its usual size."""
     blank = unable(cell, dtype, backend, "", tensor)
     if found.dtype != getattr(backend.xp, dtype):
         return replace(blank, note=f"its dtype is {found.dtype}, not {dtype}")
     here = backend.to_numpy(found)
     if here.shape != wanted.shape:
         return replace(blank, note=f"its shape is {here.shape}, the reference's {wanted.shape}")
-    d = compare(here, wanted)
-    measured = replace(blank, error=d.error, norm_error=d.norm, max_error=d.maximum)
+    d, size = compare(here, wanted), float(np.linalg.norm(wanted))
+    share = size / usual if wanted.size == 1 and 0 < size < usual else 1.0  # many entries do not all cancel
+    measured = replace(blank, error=d.error * share, norm_error=d.norm * share, max_error=d.maximum * share)
     return replace(measured, shape=here.shape, index=d.index, value=d.analytic, reference=d.numeric)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnnbp.backends import Backend
-from rnnbp.cellbase import Cell
+from rnnbp.cellbase import Cell, State
 from rnnbp.checking.subjects.problems import Problem, draw
 from rnnbp.checking.subjects.subject import free_name, held_by
 from rnnbp.losses import CrossEntropy, MeanSquaredError
 from rnnbp.numerics import Array, HostArray
 from rnnbp.scanning import scan
+from rnnbp.unrolling import ScanBackward
 
 TIME_STEPS, BATCH = 5, 3
+DRAWS = 4  # of signs
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,14 @@ def quantities(task: Task, backend: Backend, dtype: str) -> dict[str, Array]:
 
     The errors of the losses are those that the cell's backward gets, so a fault of either spreads to the gradients.
     """
+    found, gradients = _run(task, backend, dtype)
+    return found | gradients(lambda d: d)
+
+
+def _run(task: Task, backend: Backend, dtype: str) -> tuple[dict[str, Array], Callable[..., dict[str, Array]]]:
+    """Forward and losses, and the gradients as a function of what is done to each error that comes in."""
     problem = task.problem
-    cell, params = problem.cell, tuple(problem.cell.params)
+    cell = problem.cell
     given = {name: backend.asarray(value, dtype) for name, value in problem.params.items()}
     xs, s0, ds_T = (
         backend.asarray(problem.xs, dtype),
@@ -57,8 +66,28 @@ def quantities(task: Task, backend: Backend, dtype: str) -> dict[str, Array]:
     mse, mse_backward = MeanSquaredError()(ys, backend.asarray(task.target, dtype), mask)
     ce, ce_backward = CrossEntropy()(ys, backend.asarray(task.classes), mask)
     of_mse, of_ce = mse_backward(), ce_backward()
-    dparams, dxs, ds0 = backward(of_mse + of_ce, ds_T)
     found = {"ys": ys} | {f"{state}_T": z for state, z in zip(cell.states, s_T, strict=True)}
     found |= {"mse": mse, "ce": ce, "dlogits_mse": of_mse, "dlogits_ce": of_ce}
-    found |= {f"d{name}": d for name, d in dparams.items()} | {f"d{free_name('X', params)}": dxs}
+    return found, lambda signs: _gradients(cell, backward, signs(of_mse + of_ce), tuple(map(signs, ds_T)))
+
+
+def _gradients(cell: Cell, backward: ScanBackward, dys: Array, ds_T: State) -> dict[str, Array]:
+    """What a backward gives, by name."""
+    (dparams, dxs, ds0), params = backward(dys, ds_T), tuple(cell.params)
+    found = {f"d{name}": d for name, d in dparams.items()} | {f"d{free_name('X', params)}": dxs}
     return found | {f"d{free_name(f'{state}0', params)}": d for state, d in zip(cell.states, ds0, strict=True)}
+
+
+def sizes(task: Task, backend: Backend, dtype: str) -> dict[str, float]:
+    """How large each gradient is where the errors come in with random signs: ‖d‖, the largest of some draws.
+
+    A gradient sums terms, one for each error; by chance they may cancel, most easily where it is a single number. It is
+    then no more exact than a sum of this size.
+    """
+    rng, (_, gradients) = np.random.default_rng(0), _run(task, backend, dtype)
+
+    def signs(d: Array) -> Array:
+        return d * backend.asarray(rng.choice([-1.0, 1.0], d.shape), dtype)
+
+    draws = [gradients(signs) for _ in range(DRAWS)]
+    return {name: max(float(np.linalg.norm(backend.to_numpy(d[name]))) for d in draws) for name in draws[0]}

@@ -27,7 +27,9 @@ def tolerance(dtype: str) -> Tolerance:
 
 @dataclass(frozen=True)
 class Agreement:
-    """One tensor of one cell on one backend, beside the reference's; the error is that of `checking.metric`."""
+    """One tensor of one cell on one backend, beside the reference's; the error is that of `checking.metric`, for a
+    single number in units of the size that it usually has (`quantities.sizes`).
+    """
 
     cell: str
     dtype: str
