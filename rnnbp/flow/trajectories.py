@@ -1,0 +1,104 @@
+"""A cell along a sequence, step by step: the states that it goes through, and the derivatives of each step there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from rnnbp.cellbase import Cell, Params, State, StepBackward
+from rnnbp.errors import UserError
+from rnnbp.numerics import HostArray
+
+STEP = 1e-30  # of a complex step
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What a cell does to a sequence from s0; host arrays in float64, on which everything here is exact to rounding.
+
+    xs (T, B, I); s0 one array (B, *shape) for each state, by default the cell's initial state; data name -> (T, B,
+    *shape). A state as one vector has all of the cell's states side by side, N numbers, the output h first.
+    """
+
+    cell: Cell
+    params: Params
+    xs: HostArray
+    s0: State | None = None
+    data: Mapping[str, HostArray] | None = None
+
+    def __post_init__(self) -> None:
+        if self.xs.ndim != 3 or self.xs.shape[-1] != self.cell.input_size:
+            raise UserError(f"xs must have shape (T, B, {self.cell.input_size}); got {self.xs.shape}")
+
+    @property
+    def time_steps(self) -> int:
+        """T."""
+        return int(self.xs.shape[0])
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """State -> how many numbers of the vector are its own."""
+        return {name: prod(shape) for name, shape in self.cell.states.items()}
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return sum(self.sizes.values())
+
+    def part(self, state: str) -> slice:
+        """Where a state lies in the vector."""
+        names = list(self.sizes)
+        start = sum(self.sizes[name] for name in names[: names.index(state)])
+        return slice(start, start + self.sizes[state])
+
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """The state before each step and, last, behind all of them: T + 1."""
+        s = self.s0 if self.s0 is not None else self.cell.initial_state(xp, self.xs.shape[1], self.xs)
+        found = [tuple(np.asarray(z, dtype=np.float64) for z in s)]
+        for t in range(self.time_steps):
+            found.append(self.cell.step(xp, self.params, self.xs[t], found[-1], self._at(t))[0])
+        return tuple(found)
+
+    def step(self, t: int, s: State | None = None) -> tuple[State, StepBackward]:
+        """Step t from the state that it has on the trajectory, or from another one."""
+        return self.cell.step(xp, self.params, self.xs[t], self.states[t] if s is None else s, self._at(t))
+
+    def vector(self, s: Any) -> HostArray:
+        """States (..., B, *shape) as (..., B, N)."""
+        shapes = self.cell.states.values()
+        return np.concatenate(
+            [z.reshape(*z.shape[: z.ndim - len(shape)], -1) for z, shape in zip(s, shapes, strict=True)], axis=-1
+        )
+
+    def split(self, v: HostArray) -> State:
+        """The inverse of `vector`."""
+        return tuple(v[..., self.part(n)].reshape(*v.shape[:-1], *shape) for n, shape in self.cell.states.items())
+
+    def vjp(self, t: int, d: HostArray) -> HostArray:
+        """Jᵀ d of step t for errors d (..., B, N) of the state behind it, by the cell's own backward."""
+        ds = self.step(t)[1](self.split(d))[2]
+        zero = [np.zeros((*d.shape[:-1], *shape)) for shape in self.cell.states.values()]
+        return self.vector(
+            [z if part is None else np.broadcast_to(part, z.shape) for part, z in zip(ds, zero, strict=True)]
+        )
+
+    def jvp(self, t: int, v: HostArray) -> HostArray:
+        """J v of step t for directions v (..., B, N) of the state before it, by a complex step of the forward."""
+        moved = tuple(z + 1j * STEP * part for z, part in zip(self.states[t], self.split(v), strict=True))
+        return self.vector([np.imag(z) for z in self.step(t, moved)[0]]) / STEP
+
+    def jacobian(self, t: int) -> HostArray:
+        """∂s_{t+1}/∂s_t of the whole state, (B, N, N): row i is the backward of the i-th number of the new state."""
+        batch, n = self.xs.shape[1], self.size
+        units = np.broadcast_to(np.eye(n)[:, None, :], (n, batch, n))
+        return np.swapaxes(self.vjp(t, units), 0, 1)
+
+    def _at(self, t: int) -> dict[str, HostArray]:
+        return {name: d[t] for name, d in (self.data or {}).items()}
