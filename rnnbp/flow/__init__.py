@@ -1,3 +1,11 @@
 """Where the gradient goes: the derivatives along a sequence, taken apart, measured and compared with their bounds."""
 
+from rnnbp.flow.cancelling import TermSizes as TermSizes
+from rnnbp.flow.cancelling import term_sizes as term_sizes
+from rnnbp.flow.carousels import Carousel as Carousel
+from rnnbp.flow.carousels import carousel as carousel
+from rnnbp.flow.carousels import cell_sizes as cell_sizes
+from rnnbp.flow.carousels import without_forget_gate as without_forget_gate
+from rnnbp.flow.terms import Terms as Terms
+from rnnbp.flow.terms import step_terms as step_terms
 from rnnbp.flow.trajectories import Trajectory as Trajectory
