@@ -9,6 +9,11 @@ from rnnbp.flow.carousels import without_forget_gate as without_forget_gate
 from rnnbp.flow.curvature import HessianEigenvalues as HessianEigenvalues
 from rnnbp.flow.curvature import curvature_along as curvature_along
 from rnnbp.flow.curvature import hessian_eigenvalues as hessian_eigenvalues
+from rnnbp.flow.decays import Decay as Decay
+from rnnbp.flow.decays import decay as decay
+from rnnbp.flow.lags import LagDecomposition as LagDecomposition
+from rnnbp.flow.lags import lag_decomposition as lag_decomposition
+from rnnbp.flow.lags import mean_by_lag as mean_by_lag
 from rnnbp.flow.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from rnnbp.flow.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from rnnbp.flow.terms import Terms as Terms

@@ -1,0 +1,120 @@
+"""The gradient by lag: how much of it comes from the error of step t and the use of a weight, or a state, at step s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnbp.cellbase import Cell, State
+from rnnbp.errors import UserError
+from rnnbp.flow.contributions import Contributions, Parts, contributions
+from rnnbp.flow.trajectories import Trajectory
+from rnnbp.numerics import HostArray
+
+Norms = Mapping[str, HostArray]
+
+
+@dataclass(frozen=True, eq=False)
+class LagDecomposition:
+    """Norms of the parts of dL/dW, L = Σ_t L_t with L_t = Σ ys_t ∘ dys_t, by error met at t and use at s = t − u.
+
+    They are Euclidean, and of all B sequences: dL_t/dW_s is summed over them, dL_t/ds_k has their errors side by side.
+    A parameter with `Cell.blocks` has them by gate, too; "" is the whole parameter, and the whole state. Entries with
+    s > t are zero, and so are those with u > `lags`, which were not followed: a state has one lag more.
+    """
+
+    lags: int
+    states: Norms  # state -> ‖dL_t/ds_k‖, (T, T + 1) [t, k]; k as in `Trajectory.states`: before step k
+    weights: Mapping[str, Norms]  # parameter -> gate -> ‖dL_t/dW_s‖, (T, T) [t, s]
+    sums: Mapping[str, Norms]  # parameter -> gate -> ‖Σ_t dL_t/dW_{t−u}‖, (lags + 1) [u]
+    gradient: Mapping[str, HostArray]  # parameter -> Σ_t Σ_s dL_t/dW_s: dL/dW where all lags were followed
+
+
+def lag_decomposition(path: Trajectory, dys: HostArray, lags: int | None = None) -> LagDecomposition:
+    """The parts of the gradient for errors dys (T, B, O), from one way back with the errors of every t side by side.
+
+    With `lags` each error goes through the steps t … t − lags alone: truncated BPTT with a window for every t.
+    Default T − 1: all. A pointwise cell's errors of all pre-activations are kept, up to T (lags + 1) B GH numbers, and
+    twice as many with `split`; any other cell forms dW_s for all lags of one step at once.
+    """
+    cell, time_steps = path.cell, path.time_steps
+    wanted = (*path.xs.shape[:2], cell.output_size)
+    if dys.shape != wanted:
+        raise UserError(f"dys must have shape (T, B, O), here {wanted}; got {dys.shape}")
+    most = time_steps - 1 if lags is None else lags
+    if not 0 <= most < time_steps:
+        raise UserError(f"lags must lie in 0 … T − 1, here {time_steps - 1}; got {lags}")
+    parts = contributions(path, most)
+    states = {name: np.zeros((time_steps, time_steps + 1)) for name in ("", *cell.states)}
+    weights = {name: {k: np.zeros((time_steps, time_steps)) for k in gates(cell, name)} for name in cell.params}
+    for k, ds, found in _back(path, dys, most, parts):
+        first = max(k - 1, 0)  # the t of the first error
+        whole = path.vector(ds)
+        for name, table in states.items():
+            table[first : first + len(whole), k] = norms(whole if name == "" else whole[..., path.part(name)], (1, 2))
+        for name, d in found.items():
+            for gate, of_gate in by_gate(cell, name, d).items():
+                weights[name][gate][k : k + len(d), k] = of_gate
+    return LagDecomposition(most, states, weights, *_sums(cell, most, parts))
+
+
+def mean_by_lag(table: HostArray) -> HostArray:
+    """Norms (T, T) [t, s], or (T, T + 1) [t, k] of states, by lag: the mean over all t that reach so far back.
+
+    Lag 0 is the use at step t and, of the states, the one that step t gave.
+    """
+    time_steps, columns = table.shape
+    return np.array([np.mean(np.diagonal(table, columns - time_steps - u)) for u in range(columns)])
+
+
+def gates(cell: Cell, name: str) -> tuple[str, ...]:
+    """What of a parameter is told apart: "" for the whole and, where there are several, its gates."""
+    blocks = cell.blocks.get(name, ())
+    return ("", *blocks) if len(blocks) > 1 else ("",)
+
+
+def by_gate(cell: Cell, name: str, d: HostArray) -> dict[str, HostArray]:
+    """Norms of parts (n, …, width) of a parameter whose gates lie side by side, (n) each."""
+    names = gates(cell, name)
+    count = max(1, len(names) - 1)
+    found = norms(d.reshape(len(d), -1, count, d.shape[-1] // count), (1, 3))  # (n, G)
+    return dict(zip(names, (norms(found, (1,)), *found.T), strict=False))
+
+
+def norms(d: HostArray, axes: tuple[int, ...]) -> HostArray:
+    """Euclidean norms over axes, also of numbers so small that their squares are none."""
+    top = np.max(np.abs(d), axis=axes, keepdims=True)
+    scale = np.where(top == 0, 1.0, top)
+    return np.asarray(np.sqrt(np.sum((d / scale) ** 2, axis=axes)) * np.squeeze(scale, axes))
+
+
+def _back(path: Trajectory, dys: HostArray, lags: int, parts: Contributions) -> Iterator[tuple[int, State, Parts]]:
+    """For k = T … 0 the errors of the state before step k, (n, B, *shape), first that of the smallest t, and what they
+    do to the parameters used at step k.
+    """
+    last = path.time_steps
+    ds = tuple(np.zeros((0, *z.shape)) for z in path.states[last])
+    found: Parts = {}
+    for s in reversed(range(last)):
+        met = (dys[s], *(np.zeros_like(z) for z in path.states[last][1:]))
+        yield s + 1, (ds := tuple(np.concatenate([d[None], z]) for d, z in zip(met, ds, strict=True))), found
+        ds = tuple(d[: lags + 1] for d in ds)
+        left, dp, before = parts.steps.forward(s, path.states[s])[1](ds)
+        given = {name: d for name, d in dp.items() if d is not None}
+        found = parts.add(s, left, {n: np.broadcast_to(d, (len(ds[0]), *d.shape[1:])) for n, d in given.items()})
+        ds = tuple(np.broadcast_to(d, z.shape) for d, z in zip(before, ds, strict=True))
+    yield 0, ds, found
+
+
+def _sums(cell: Cell, lags: int, parts: Contributions) -> tuple[dict[str, Norms], dict[str, HostArray]]:
+    """‖Σ_t dL_t/dW_{t−u}‖ for every u, and the sum over all u."""
+    total = {name: np.zeros(spec.shape) for name, spec in cell.params.items()}
+    found = {name: {gate: np.zeros(lags + 1) for gate in gates(cell, name)} for name in total}
+    for u in range(lags + 1):
+        for name, d in parts.summed(u).items():
+            total[name] += d
+            for gate, of_gate in by_gate(cell, name, d[None]).items():
+                found[name][gate][u] = of_gate[0]
+    return dict(found), total
