@@ -1,5 +1,10 @@
 """Where the gradient goes: the derivatives along a sequence, taken apart, measured and compared with their bounds."""
 
+from rnnbp.flow.bounds import EigenPrediction as EigenPrediction
+from rnnbp.flow.bounds import NormBounds as NormBounds
+from rnnbp.flow.bounds import eigen_prediction as eigen_prediction
+from rnnbp.flow.bounds import norm_bounds as norm_bounds
+from rnnbp.flow.bounds import shear as shear
 from rnnbp.flow.cancelling import TermSizes as TermSizes
 from rnnbp.flow.cancelling import term_sizes as term_sizes
 from rnnbp.flow.carousels import Carousel as Carousel
@@ -11,11 +16,17 @@ from rnnbp.flow.curvature import curvature_along as curvature_along
 from rnnbp.flow.curvature import hessian_eigenvalues as hessian_eigenvalues
 from rnnbp.flow.decays import Decay as Decay
 from rnnbp.flow.decays import decay as decay
+from rnnbp.flow.growing import Growth as Growth
+from rnnbp.flow.growing import growth as growth
+from rnnbp.flow.jacobians import Spectra as Spectra
+from rnnbp.flow.jacobians import product_spectra as product_spectra
+from rnnbp.flow.jacobians import step_spectra as step_spectra
 from rnnbp.flow.lags import LagDecomposition as LagDecomposition
 from rnnbp.flow.lags import lag_decomposition as lag_decomposition
 from rnnbp.flow.lags import mean_by_lag as mean_by_lag
 from rnnbp.flow.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from rnnbp.flow.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from rnnbp.flow.steps import HBlockWithoutCarousel as HBlockWithoutCarousel
 from rnnbp.flow.terms import Terms as Terms
 from rnnbp.flow.terms import step_terms as step_terms
 from rnnbp.flow.trajectories import Trajectory as Trajectory
