@@ -53,11 +53,8 @@ def lanczos(
     It ends when every residual, β_m |y_m| with y the vector of the tridiagonal matrix, is at most `tolerance` times the
     largest eigenvalue that it has seen, or after `steps` products.
     """
-    if which not in ORDERS:
-        raise unknown("order of eigenvalues", which, ORDERS)
     steps = min(n, steps)
-    if not 1 <= k <= steps:
-        raise UserError(f"k must be 1 to {steps}, for {n} numbers and that many steps at most; got {k}")
+    _check_wanted(k, which, steps)
     rng, basis, t = np.random.default_rng(seed), np.empty((steps, n)), np.zeros((steps + 1, steps + 1))
     left = rng.standard_normal(n)
     for m in range(1, steps + 1):
@@ -69,15 +66,28 @@ def lanczos(
         t[m - 1, m - 1] = row[-1]
         left = _apart(moved, seen)
         beta = float(np.linalg.norm(left))
-        values, y = np.linalg.eigh(t[:m, :m])
-        first = np.argsort(ORDERS[which](values), kind="stable")[:k]
-        residuals = beta * np.abs(y[-1, first])
-        if m >= k and np.all(residuals <= tolerance * np.abs(values).max()):
+        values, y, largest = _first(t[:m, :m], k, which)
+        residuals = beta * np.abs(y[-1])
+        if m >= k and np.all(residuals <= tolerance * largest):
             break
         if beta <= n * EPSILON * size:
             beta, left = 0.0, _apart(rng.standard_normal(n), seen)
         t[m - 1, m] = t[m, m - 1] = beta
-    return Eigenvalues(values[first], y[:, first].T @ seen, residuals, m)
+    return Eigenvalues(values, y.T @ seen, residuals, m)
+
+
+def _first(t: HostArray, k: int, which: str) -> tuple[HostArray, HostArray, float]:
+    """The k first eigenvalues of a small matrix (m, m), their vectors (m, k), and the largest magnitude of all."""
+    values, y = np.linalg.eigh(t)
+    first = np.argsort(ORDERS[which](values), kind="stable")[:k]
+    return values[first], y[:, first], float(np.abs(values).max())
+
+
+def _check_wanted(k: int, which: str, steps: int) -> None:
+    if which not in ORDERS:
+        raise unknown("order of eigenvalues", which, ORDERS)
+    if not 1 <= k <= steps:
+        raise UserError(f"k must be 1 to {steps}, the steps or the size of the point; got {k}")
 
 
 def _check_symmetric(extra: HostArray, size: float) -> None:
