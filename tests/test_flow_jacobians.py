@@ -114,7 +114,7 @@ def test_without_matrices(name):
         for end, lag in [(T, T), (T - 1, 1), (3, 2)]:
             log, residual = lanczos_norm(steps, end, lag, start)
             exact = [log + np.log(np.linalg.norm(p, 2, axis=(1, 2))) for p, log in products(steps, end, lag)][-1]
-            assert np.max(np.abs(log - exact)) < tolerance() and np.all(residual <= 1e-10)
+            assert np.max(np.abs(log - exact)) < tolerance() and np.all(residual <= 1e-8)
         v = np.random.default_rng(4).standard_normal((B, steps.size))
         j = steps.jacobian(1)
         assert relative_error(steps.vjp(1, v), np.einsum("bi,bij->bj", v, j)) < tolerance()
@@ -150,7 +150,7 @@ def test_golub_and_kahan():
 
     top = largest_singular(forward, lambda u: np.einsum("bij,bi->bj", a, u), start)
     assert np.max(np.abs(top.value - [2, 1, 1, 0, 1])) < tolerance()
-    assert np.all(top.residual <= 1e-10 * top.value) and len(asked) <= n
+    assert np.all(top.residual <= 1e-8 * top.value) and len(asked) <= n
 
 
 def test_a_slope_is_that_of_the_nearest_line():

@@ -20,13 +20,13 @@ class Largest:
     residual: HostArray
 
 
-def largest_singular(forward: Product, adjoint: Product, start: HostArray, tol: float = 1e-10) -> Largest:
+def largest_singular(forward: Product, adjoint: Product, start: HostArray, tol: float = 1e-8) -> Largest:
     """The largest singular value of A, of B matrices at once, by the bidiagonalisation of Golub & Kahan (1965).
 
     From v_1 = start / ‖start‖ (B, N):   α_j u_j = A v_j − β_{j−1} u_{j−1}    β_j v_{j+1} = Aᵀ u_j − α_j v_j
     so that A V = U M with M bidiagonal, α on its diagonal and β above. The largest singular value of M grows to that of
-    A. With p its left singular vector, ‖Aᵀ U p − σ V q‖ = β_j |p_j| is the residual; it ends at `tol` σ. Every vector
-    is made orthogonal to all before it.
+    A. With p its left singular vector, ‖Aᵀ U p − σ V q‖ = β_j |p_j| is the residual r; it ends at `tol` σ, where σ
+    is right to about r² over the gap to the next. Every vector is made orthogonal to all before it.
     """
     v = _unit(start)[0]
     vs = [v]
