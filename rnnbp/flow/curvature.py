@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnnbp.checking.products import Gradient, hvp
 from rnnbp.errors import UserError
-from rnnbp.flow.lanczos import lanczos
+from rnnbp.flow.lanczos import Product, lanczos
 from rnnbp.numerics import HostArray
 
 STEPS = 100  # hardly ever needed: the ends of a spectrum settle first
@@ -67,7 +67,7 @@ def curvature_along(
     return float(d @ product(d)) / square
 
 
-def _product(gradient: Gradient, point: Mapping[str, HostArray]) -> tuple[Callable[[HostArray], HostArray], int]:
+def _product(gradient: Gradient, point: Mapping[str, HostArray]) -> tuple[Product, int]:
     """V -> H v for flat vectors, and their size."""
     for name, value in point.items():
         if not isinstance(value, np.ndarray) or value.dtype != np.float64:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypeAlias
 
 import numpy as np
 
 from rnnbp.errors import UserError, unknown
 from rnnbp.numerics import HostArray
+
+Product: TypeAlias = Callable[[HostArray], HostArray]  # v -> A v
 
 # what comes first -> the key that it sorts by
 ORDERS: dict[str, Callable[[HostArray], HostArray]] = {
@@ -34,14 +37,7 @@ class Eigenvalues:
 
 
 def lanczos(
-    product: Callable[[HostArray], HostArray],
-    n: int,
-    k: int,
-    which: str = "magnitude",
-    *,
-    steps: int,
-    tolerance: float,
-    seed: int = 0,
+    product: Product, n: int, k: int, which: str = "magnitude", *, steps: int, tolerance: float, seed: int = 0
 ) -> Eigenvalues:
     """The k first eigenvalues, by "magnitude", or the "largest" or "smallest", of A (n, n), given v -> A v.
 
