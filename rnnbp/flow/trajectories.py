@@ -22,7 +22,7 @@ STEP = 1e-30  # of a complex step
 class Trajectory:
     """What a cell does to a sequence from s0; host arrays in float64, on which everything here is exact to rounding.
 
-    xs (T, B, I); s0 one array (B, *shape) for each state, by default the cell's initial state; data name -> (T, B,
+    xs (T, B, I); s0 one array (B, *shape) for each state, by default the cell's start; data name -> (T, B,
     *shape). A state as one vector has all of the cell's states side by side, N numbers, the output h first.
     """
 
@@ -60,7 +60,7 @@ class Trajectory:
     @cached_property
     def states(self) -> tuple[State, ...]:
         """The state before each step and, last, behind all of them: T + 1."""
-        s = self.s0 if self.s0 is not None else self.cell.initial_state(xp, self.xs.shape[1], self.xs)
+        s = self.s0 if self.s0 is not None else self.cell.start(xp, self.params, self.xs.shape[1], self.xs)[0]
         found = [tuple(np.asarray(z, dtype=np.float64) for z in s)]
         for t in range(self.time_steps):
             found.append(self.cell.step(xp, self.params, self.xs[t], found[-1], self._at(t))[0])
@@ -95,10 +95,12 @@ class Trajectory:
         return self.vector([np.imag(z) for z in self.step(t, moved)[0]]) / STEP
 
     def jacobian(self, t: int) -> HostArray:
-        """∂s_{t+1}/∂s_t of the whole state, (B, N, N): row i is the backward of the i-th number of the new state."""
+        """∂s_{t+1}/∂s_t of the whole state, (B, N, N), by columns; the rows by `vjp` are the same, and slower, for
+        a backward makes the gradients of all weights besides.
+        """
         batch, n = self.xs.shape[1], self.size
         units = np.broadcast_to(np.eye(n)[:, None, :], (n, batch, n))
-        return np.swapaxes(self.vjp(t, units), 0, 1)
+        return np.moveaxis(self.jvp(t, units), 0, 2)
 
     def _at(self, t: int) -> dict[str, HostArray]:
         return {name: d[t] for name, d in (self.data or {}).items()}
