@@ -11,6 +11,7 @@ from rnnbp_cli.convert import convert
 from rnnbp_cli.gradcheck import gradcheck
 from rnnbp_cli.lower import lower
 from rnnbp_cli.parity import parity
+from rnnbp_cli.plugins import plugins
 from rnnbp_cli.sample import sample
 from rnnbp_cli.train import train
 from rnnbp_cli.truncation import truncation
@@ -25,3 +26,4 @@ app = typer.Typer(
 )
 for command in (backends, bench, cells, convert, gradcheck, lower, parity, sample, train, truncation):
     app.command()(command)
+app.add_typer(plugins, name="plugins")
