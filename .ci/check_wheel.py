@@ -20,7 +20,8 @@ def missing(wheel: Path) -> list[str]:
     for folder in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         top = ROOT / folder
         wanted.add(f"{top.name}/py.typed")
-        wanted |= {path.relative_to(top.parent).as_posix() for path in top.rglob("*.py")}
+        files = [path for path in top.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        wanted |= {path.relative_to(top.parent).as_posix() for path in files}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         info = next(name.partition("/")[0] for name in names if ".dist-info/" in name)

@@ -63,6 +63,7 @@ def test_every_command_shown_exists():
     from rnnbp_cli.app import app
 
     known = {command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     shown = set(re.findall(r"rnnbp ([a-z]+)", " ".join(re.findall(r"`rnnbp [a-z]+|^\$ rnnbp [a-z]+", README, re.M))))
     assert shown and shown <= known
 
