@@ -12,6 +12,8 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
+from importlib.metadata import EntryPoint
 from io import StringIO
 from pathlib import Path
 
@@ -88,8 +90,14 @@ def speed() -> str:
 def records() -> str:
     """What record=True keeps of each cell, by name."""
     lines = ["| cell | forward | after a backward |", "|---|---|---|"]
-    for spec in builtin_specs():
-        made = rnnbp.cell(spec, 2, 3)
+    plugins = {"mgu": "rnnbp_mgu:mgu", "mgu:reset=before": "rnnbp_mgu:ResetBeforeMGU"}
+    plugins |= {"slstm": "rnnbp_recent.slstm:SLSTM"}
+    plugins |= {name: f"rnnbp_recent.{name}:{name}" for name in ("mingru", "minlstm")}
+    sys.path += [str(path) for path in HERE.parent.glob("plugins/*")]  # they need not be installed
+    makers = {spec: partial(rnnbp.cell, spec) for spec in builtin_specs()}
+    makers |= {name: EntryPoint(name, target, "").load() for name, target in plugins.items()}
+    for spec, make in makers.items():
+        made = make(2, 3)
         params = made.init(np.random.default_rng(0))
         ys, _, backward = rnnbp.scan(made, params, np.ones((2, 2, 2)), record=True, backend=rnnbp.backend("numpy"))
         forward = sorted(backward.record)
