@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from rnnbp.cellbase import Cotangents, Data, Param, Params, State, joined
+from rnnbp.cellbase import Cotangents, Data, Params, State
 from rnnbp.cells.activations import activation
-from rnnbp.errors import UserError
-from rnnbp.initializers import normal
+from rnnbp.cells.lstm_options import LSTMOptions
 from rnnbp.numerics import Array, Namespace, detach
-from rnnbp.pointwise import PointwiseBackward, PointwiseCell
+from rnnbp.pointwise import PointwiseBackward
 
 
 @dataclass(frozen=True)
-class LSTM(PointwiseCell):
+class LSTM(LSTMOptions):
     """Long short-term memory with forget gate (Gers, Schmidhuber & Cummins 2000) and its variants.
 
         i = σ(a_i + p_i ∘ c)      input gate              a_k = x W_k + h U_k + b_k
@@ -24,83 +22,23 @@ class LSTM(PointwiseCell):
         c' = f ∘ c + i ∘ g        cell state
         o = σ(a_o + p_o ∘ c')     output gate: sees the new cell state
         h' = o ∘ ψ(c')
+
     Backward, with dh', dc' the errors that reach h' and c' from outside, and t = ψ(c'):
+
         da_o = dh' t o(1−o)                               through the output gate
         dc' += dh' o ψ'(c') + da_o p_o                    c' is also seen by the output and by o's peephole
         da_i = dc' g i(1−i)   da_f = dc' c f(1−f)   da_g = dc' i φ'(a_g)
         dc   = dc' f + da_i p_i + da_f p_f                the carousel, and the peepholes of i and f
+
     peepholes: diagonal (Gers & Schmidhuber 2000; Graves 2013, eq. 7–11). peephole_error=False: their weights learn, but
     no error passes them to c (Gers, Schraudolph & Schmidhuber 2002): the terms da_k p_k above are left out.
     without: gates that are 1 throughout, of i, f, o. coupled: f = 1 − i, so da_i = dc' (g − c) i(1−i), without a_f.
     input_activation φ, output_activation ψ: names of `cells.activations`. clip: bound of what enters σ and φ (ONNX).
     gate_recurrence: i, f and o are states, too, which U feeds to each other (Greff et al. 2017, FGR).
+
     Shapes: x (B, I), h and c (B, H), W (I, GH), U (H, GH), b (GH) in the order i, f, g, o less what is left out;
     pi, pf, po (H). The forget gate's bias starts at `forget_bias` (Józefowicz, Zaremba & Sutskever 2015).
     """
-
-    peepholes: bool = False
-    forget_bias: float = 1.0
-    coupled: bool = False
-    without: tuple[str, ...] = ()
-    input_activation: str = "tanh"
-    output_activation: str = "tanh"
-    gate_recurrence: bool = False
-    peephole_error: bool = True
-    clip: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "without", joined(self.without))
-        if strangers := set(self.without) - {"i", "f", "o"}:
-            raise UserError(f"without names gates among i, f and o; got {', '.join(sorted(strangers))}")
-        if self.coupled and {"i", "f"} & set(self.without):
-            raise UserError(f"coupled makes f = 1 − i; got without={'+'.join(self.without)}: leave one of them out")
-        lacking = "without=f" if "f" in self.without else "" if self.bias else "bias=false"
-        if lacking and self.forget_bias != 1:
-            raise UserError(f"forget_bias is where a bias starts; got {self.forget_bias} with {lacking}: leave it out")
-        if not (self.peepholes or self.peephole_error):
-            raise UserError("peephole_error=false is about peepholes; got none: add peepholes=true, or leave it out")
-        _ = activation(self.input_activation, self.clip), activation(self.output_activation)  # a name not known raises
-        super().__post_init__()
-
-    @property
-    def source(self) -> str:
-        if self.input_activation == "bipolar2":
-            return "Hochreiter & Schmidhuber 1997"
-        if self.without or self.coupled or self.gate_recurrence or self.input_activation != self.output_activation:
-            return "Greff et al. 2017, arXiv 1503.04069"
-        return "Gers & Schmidhuber 2000" if self.peepholes else "Gers, Schmidhuber & Cummins 2000"
-
-    @cached_property
-    def gates(self) -> tuple[str, ...]:
-        return tuple(k for k in ("i", "f", "g", "o") if k not in self.without and not (k == "f" and self.coupled))
-
-    @cached_property
-    def sigmoids(self) -> tuple[str, ...]:
-        """The gates but the candidate: those that may have a peephole, or be states."""
-        return tuple(gate for gate in self.gates if gate != "g")
-
-    @cached_property
-    def states(self) -> dict[str, tuple[int, ...]]:
-        return dict.fromkeys(("h", "c", *(self.sigmoids if self.gate_recurrence else ())), (self.hidden_size,))
-
-    @cached_property
-    def recurrent(self) -> tuple[str, ...]:
-        return ("h", *self.sigmoids) if self.gate_recurrence else ("h",)
-
-    @property
-    def unfed(self) -> dict[str, tuple[str, ...]]:
-        return {"g": self.sigmoids} if self.gate_recurrence else {}
-
-    @property
-    def elementwise(self) -> dict[str, Param]:
-        return {f"p{gate}": Param((self.hidden_size,), normal(0.1)) for gate in self.sigmoids if self.peepholes}
-
-    @property
-    def memory_gates(self) -> dict[str, int]:
-        return {} if "f" in self.without else {"f": 1, "i": -1}
-
-    def gate_bias(self, gate: str) -> float:
-        return {"f": self.forget_bias, "i": -self.forget_bias if self.coupled else 0.0}.get(gate, 0.0)
 
     def pointwise(
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
