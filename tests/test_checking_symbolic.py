@@ -28,6 +28,12 @@ def test_right_cells_pass(name, truncation):
     assert {(check.level, check.padded) for check in report.checks} == {("step", False), ("sequence", True)}
 
 
+@pytest.mark.parametrize("around", ["zoneout", "recurrent-dropout:rate=0.5", "learned-start"])
+def test_what_goes_around_a_cell_is_around_the_derived_one_too(around):
+    report = rnnbp.gradcheck(f"lstm/{around}", **ONLY)
+    assert report.passed and report.worst.error < RIGHT, str(report)
+
+
 @pytest.mark.parametrize("name", TRACEABLE)
 def test_each_backward_by_hand_is_the_derivative(name):
     found = disagreements(make(name))

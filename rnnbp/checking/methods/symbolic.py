@@ -9,13 +9,14 @@ one of a faster loop; one of the plain loop itself does not**. `rnnbp.detach` en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from rnnbp.cellbase import Cell, Cotangents, Data, Param, Params, State
+from rnnbp.around.base import AroundPointwise
+from rnnbp.cellbase import Cell, Cotangents, Data, Params, State
 from rnnbp.checking.methods.autodiff import traced
 from rnnbp.checking.methods.numeric import Asked, Whole
 from rnnbp.checking.metric import compare
@@ -23,64 +24,25 @@ from rnnbp.checking.subjects.subject import Subject
 from rnnbp.errors import UserError
 from rnnbp.lowering import Node, Untraceable, derivative, evaluate, random_inputs, trace
 from rnnbp.numerics import Array, HostArray, Namespace
-from rnnbp.pointwise import PointwiseBackward, PointwiseCell
+from rnnbp.pointwise import PointwiseBackward, PointwiseCell, own_part
 
-AFFINE = ("project", "context", "preactivations", "join", "feedback", "carry")  # of a cell, as PointwiseCell has them
 ROWS = 16  # of random numbers, at which two backwards are compared
 
 
 @dataclass(frozen=True)
-class Derived(PointwiseCell):
+class Derived(AroundPointwise):
     """Another cell with the same numbers, whose backward is the derivative of the traced forward."""
-
-    of: PointwiseCell = field(kw_only=True)
-
-    @property
-    def gates(self) -> tuple[str, ...]:
-        return self.of.gates
-
-    @property
-    def states(self) -> dict[str, tuple[int, ...]]:
-        return self.of.states
-
-    @property
-    def data(self) -> dict[str, tuple[int, ...]]:
-        return self.of.data
-
-    @property
-    def params(self) -> dict[str, Param]:
-        return self.of.params
-
-    @property
-    def elementwise(self) -> dict[str, Param]:
-        return self.of.elementwise
-
-    @property
-    def recurrent(self) -> tuple[str, ...]:
-        return self.of.recurrent
-
-    @property
-    def split(self) -> tuple[str, ...]:
-        return self.of.split
-
-    @property
-    def cut(self) -> tuple[str, ...]:
-        return self.of.cut
-
-    @property
-    def unfed(self) -> dict[str, tuple[str, ...]]:
-        return self.of.unfed
 
     def pointwise(
         self, xp: Namespace, a: tuple[Array, ...], s: State, p: Params, e: Data
     ) -> tuple[State, PointwiseBackward]:
-        found = trace(self.of, marks_detached=True)
+        found = trace(self.cell, marks_detached=True)
         inputs = dict(zip((*found.operands, *found.states), (*a, *s), strict=True)) | {n: p[n] for n in found.params}
         inputs |= e
 
         def backward(ds1: State) -> tuple[Cotangents, Cotangents, dict[str, Array]]:
             given = inputs | {node.value: d for node, d in zip(found.errors.values(), ds1, strict=True)}
-            d = iter(evaluate(derived_roots(self.of), given, xp))
+            d = iter(evaluate(derived_roots(self.cell), given, xp))
             of_a, of_s, of_p = ([next(d) for _ in part] for part in (found.operands, found.states, found.params))
             return tuple(of_a), tuple(of_s), dict(zip(found.params, of_p, strict=True))
 
@@ -90,10 +52,9 @@ class Derived(PointwiseCell):
 def derived(cell: Cell) -> Derived:
     """The cell with its backward derived anew; a cell for which that cannot be done is `Untraceable`."""
     found = trace(cell, marks_detached=True).cell
-    own = [name for name in AFFINE if getattr(type(cell), name) is not getattr(PointwiseCell, name)]
-    if own:
-        raise Untraceable(f"it has an affine part of its own ({', '.join(own)})")
-    return Derived(found.input_size, found.hidden_size, found.bias, of=found)
+    if own := own_part(found):
+        raise Untraceable(f"it has an affine part of its own ({own})")
+    return Derived(found)
 
 
 @lru_cache(maxsize=256)
