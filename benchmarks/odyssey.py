@@ -143,11 +143,9 @@ def main() -> None:
 
 
 def count(name: str, hidden: int) -> int:
-    """The parameters of a variant but W, which the size of the alphabet decides, and what `unfed` leaves blank."""
+    """The parameters of a variant but W, which the size of the alphabet decides."""
     made = cell(name, 1, hidden)
-    shapes = {n: spec.shape for n, spec in made.params.items() if n != "W"}
-    total = sum(map(prod, shapes.values()))
-    return total - sum(map(len, made.unfed.values())) * hidden**2
+    return int(made.count - prod(made.params["W"].shape))
 
 
 if __name__ == "__main__":

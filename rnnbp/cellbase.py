@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -64,6 +65,11 @@ class Cell(ABC):
     @abstractmethod
     def params(self) -> dict[str, Param]:
         """Every parameter by name."""
+
+    @property
+    def count(self) -> int:
+        """How many numbers the parameters are."""
+        return sum(prod(spec.shape) for spec in self.params.values())
 
     @property
     def states(self) -> dict[str, tuple[int, ...]]:

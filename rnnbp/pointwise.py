@@ -97,6 +97,10 @@ class PointwiseCell(Cell):
         return {name: self.gates for name in self.params if name not in self.elementwise}
 
     @property
+    def count(self) -> int:
+        return super().count - sum(map(len, self.unfed.values())) * self.hidden_size**2  # blocks that count as zero
+
+    @property
     def params(self) -> dict[str, Param]:
         n_in, n, g = self.input_size, self.hidden_size, len(self.gates)
         width = sum(self.states[name][-1] for name in self.recurrent)

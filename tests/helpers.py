@@ -150,6 +150,20 @@ def complex_step(backend: rnnbp.Backend, loss: Callable[[Any], Any], value: np.n
     return np.concatenate(found).reshape(value.shape)
 
 
+def follow(equation: Callable[..., Any], q: Problem) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Outputs and last states by a cell's equations, (parameters, x, *states) -> the new states, step by step."""
+    s, ys = q.s0, []
+    for x in q.xs:
+        s = equation(q.params, x, *s)
+        ys.append(s[0])
+    return np.stack(ys), s
+
+
+def sigma(a: Any) -> Any:
+    """The logistic function as textbooks have it."""
+    return 1 / (1 + np.exp(-a))
+
+
 def relative_error(a: Any, n: Any) -> float:
     """‖a−n‖ / (‖a‖+‖n‖); two exact zeros agree. Different shapes never do, nor does what is not finite."""
     a, n = np.asarray(a), np.asarray(n)

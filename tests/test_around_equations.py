@@ -6,15 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from helpers import B, H, I, T, forward, gradients, numeric, problem, relative_error, tolerance
+from helpers import B, H, I, T, forward, gradients, numeric, problem, relative_error, sigma, tolerance
 
 import rnnbp
 from rnnbp.around import RecurrentDropout, ZoneoutPointwise, zoneout
 from rnnbp.around.zoneout import mixed, of_new
-
-
-def sigma(a):
-    return 1 / (1 + np.exp(-a))
 
 
 def lstm(p, x, h, c, m=1.0):

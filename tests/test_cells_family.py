@@ -9,16 +9,27 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import case, make
-from helpers import B, H, I, T, agree, complex_step, forward, gradients, problem, refusal, relative_error, tolerance
+from helpers import (
+    B,
+    H,
+    I,
+    T,
+    agree,
+    complex_step,
+    follow,
+    forward,
+    gradients,
+    problem,
+    refusal,
+    relative_error,
+    sigma,
+    tolerance,
+)
 
 import rnnbp
 from rnnbp.cells.lstm_layernorm import layer_norm
 from rnnbp.initializers import identity, uniform
 from rnnbp.lowering import untraceable
-
-
-def sigma(a):
-    return 1 / (1 + np.exp(-a))
 
 
 def gates(a):
@@ -102,13 +113,10 @@ PLAIN = ("rhn", "lstm-layernorm", "lstm-projected")
 @pytest.mark.parametrize("name", EQUATIONS)
 def test_equations(backend, name):
     q = case(name)
-    s, ys = q.s0, []
-    for x in q.xs:
-        s = EQUATIONS[name](SimpleNamespace(**q.params), x, *s)
-        ys.append(s[0])
+    ys, s = follow(lambda p, x, *s: EQUATIONS[name](SimpleNamespace(**p), x, *s), q)
     moved = {n: backend.asarray(w) for n, w in q.params.items()}
     found, s_T = rnnbp.run(q.cell, moved, backend.asarray(q.xs), tuple(map(backend.asarray, q.s0)))
-    assert relative_error(backend.to_numpy(found), np.stack(ys)) < tolerance()
+    assert relative_error(backend.to_numpy(found), ys) < tolerance()
     assert all(relative_error(backend.to_numpy(a), b) < tolerance() for a, b in zip(s_T, s, strict=True))
 
 

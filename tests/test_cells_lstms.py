@@ -5,14 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import make
-from helpers import H, I, T, agree, forward, gradients, numeric, problem, refusal, relative_error, tolerance
+from helpers import (
+    H,
+    I,
+    T,
+    agree,
+    follow,
+    forward,
+    gradients,
+    numeric,
+    problem,
+    refusal,
+    relative_error,
+    sigma,
+    tolerance,
+)
 
 import rnnbp
 from rnnbp.cells.lstm import LSTM
-
-
-def sigma(a):
-    return 1 / (1 + np.exp(-a))
 
 
 def parts(a, names):
@@ -107,12 +117,8 @@ EQUATIONS = {
 @pytest.mark.parametrize("name", EQUATIONS)
 def test_equations(name):
     q = problem(make(name))
-    s, ys = q.s0, []
-    for x in q.xs:
-        s = EQUATIONS[name](q.params, x, *s)
-        ys.append(s[0])
-    found, s_T, _ = forward(q)
-    assert relative_error(found, np.stack(ys)) < tolerance()
+    (ys, s), (found, s_T, _) = follow(EQUATIONS[name], q), forward(q)
+    assert relative_error(found, ys) < tolerance()
     assert all(relative_error(a, b) < tolerance() for a, b in zip(s_T, s, strict=True))
 
 

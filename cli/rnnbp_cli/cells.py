@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Annotated, Any
 
 import typer
@@ -56,9 +55,7 @@ def _row(entry: Any, input_size: int, hidden_size: int, traceable: bool) -> dict
     try:
         cell = CELLS.make(entry.name, input_size, hidden_size)
         shapes = {name: list(spec.shape) for name, spec in cell.params.items()}
-        blank = sum(map(len, getattr(cell, "unfed", {}).values()))  # blocks of U that count as zero
-        count = sum(map(prod, shapes.values())) - blank * hidden_size**2
-        counted: dict[str, Any] = {"parameters": shapes, "count": count}
+        counted: dict[str, Any] = {"parameters": shapes, "count": cell.count}
         counted |= {"traceable": untraceable(cell) or "yes"} if traceable else {}
         return row | {"source": cell.source, "states": list(cell.states), **counted}
     except Exception as error:  # a broken plugin is a line in the list, not the end of it

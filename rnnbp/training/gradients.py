@@ -29,21 +29,17 @@ class Gradient(NamedTuple):
 
 
 def gradient(
-    setup: Setup, params: Params, xs: Array, targets: Array, carried: States | None, data: Params | None = None
-) -> Gradient:
-    """Of the run's model on one batch, truncated as the run is."""
-    return _of(setup.model, setup, params, xs, targets, carried, data)
-
-
-def _of(
-    model: Model,
     setup: Setup,
     params: Params,
     xs: Array,
     targets: Array,
     carried: States | None,
-    data: Params | None,
+    data: Params | None = None,
+    *,
+    model: Model | None = None,
 ) -> Gradient:
+    """Of the run's model on one batch, or of another model, truncated as the run is."""
+    model = setup.model if model is None else model
     options = {"data": data, "remat": setup.config.remat, "backend": setup.backend}
     loss, activity, last, backward = model.apart(params, xs, targets, carried, **options)
     gradients, penalty = backward(setup.windows)[0], 0.0 if activity is None else float(activity)
@@ -63,7 +59,7 @@ def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> tuple[bool, 
     if setup.config.clip_step is None:
         return None
     bare = replace(setup.model, stack=setup.model.stack.of_cells(_within))
-    before = _of(bare, setup, *given).gradients
+    before = gradient(setup, *given, model=bare).gradients
     size = float(global_norm(before))
     if not isfinite(size):
         return True, None

@@ -11,6 +11,7 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from rnnbp.backends import Backend
+from rnnbp.recording import closure
 
 
 def kept_bytes(backward: Callable[..., Any], without: Iterable[Any] = ()) -> int:
@@ -37,7 +38,7 @@ def _arrays(root: Any) -> Iterator[Any]:
 
 def _inside(thing: Any) -> list[Any]:
     if isinstance(thing, FunctionType):
-        return [*map(_content, thing.__closure__ or ()), *(thing.__defaults__ or ()), *vars(thing).values()]
+        return [*closure(thing).values(), *(thing.__defaults__ or ()), *vars(thing).values()]
     if isinstance(thing, MethodType):
         return [thing.__self__, thing.__func__]
     if isinstance(thing, partial):
@@ -47,13 +48,6 @@ def _inside(thing: Any) -> list[Any]:
     if isinstance(thing, (list, tuple, set, frozenset)):
         return list(thing)
     return list(getattr(thing, "__dict__", {}).values())
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # never assigned
-        return None
 
 
 def _buffer(a: Any) -> tuple[Any, int]:

@@ -15,6 +15,7 @@ from rnnbp.checking.lags.slopes import slopes
 from rnnbp.checking.methods.numeric import MEMORY, MOST_COPIES
 from rnnbp.checking.methods.steps import stepped
 from rnnbp.checking.subjects.problems import Problem, tensor_names
+from rnnbp.checking.subjects.subject import inner
 from rnnbp.errors import unknown
 from rnnbp.numerics import Array, HostArray
 from rnnbp.truncation import Window, full
@@ -130,9 +131,7 @@ class _Forward:
         if s + 1 < len(self.problem.xs):
             ys, after = self.run(s + 1, len(self.problem.xs), after)
             pieces.append(self._errors(ys, s + 1))
-        pairs = zip(after, self.ds_T, strict=True)
-        last = sum(self.xp.sum(z * d, axis=tuple(range(-d.ndim, 0))) for z, d in pairs)  # one number per copy
-        pieces.append(self.backend.to_numpy(last)[..., None])
+        pieces.append(self.backend.to_numpy(inner(self.xp, after, self.ds_T))[..., None])
         found = np.concatenate([np.broadcast_to(piece, (len(copies), piece.shape[-1])) for piece in pieces], axis=1)
         # where no piece has copies nothing depends on them, and no imaginary part was dropped
         return found if any(piece.ndim > 1 for piece in pieces) else found.astype(copies.dtype)

@@ -11,7 +11,7 @@ from rnnbp.cellbase import Cell, State
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss, plain
 from rnnbp.checking.subjects.decayed import defining
 from rnnbp.checking.subjects.problems import Problem, tensor_names
-from rnnbp.checking.subjects.subject import Subject, Tensors, truncated
+from rnnbp.checking.subjects.subject import Subject, Tensors, inner, truncated
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import Array
 from rnnbp.scanning import scan
@@ -69,8 +69,7 @@ def sequence_subject(name: str, problem: Problem, windows: Sequence[Window], how
 
         def of(given: Tensors) -> Array:
             ys, s_T = forward(given)
-            pairs = zip((ys, *s_T), (dys, *ds_T), strict=True)
-            return sum(xp.sum(a * d, axis=tuple(range(-d.ndim, 0))) for a, d in pairs)  # one number per copy
+            return inner(xp, (ys, *s_T), (dys, *ds_T))
 
         return of
 

@@ -58,6 +58,11 @@ class Subject:
         return {n: np.asarray(backend.to_numpy(d), dtype=np.float64) for n, d in found.items() if d is not None}
 
 
+def inner(xp: Namespace, values: Sequence[Array], errors: Sequence[Array]) -> Array:
+    """Σ values ∘ errors over all axes of the errors: one number per copy."""
+    return sum(xp.sum(z * d, axis=tuple(range(-d.ndim, 0))) for z, d in zip(values, errors, strict=True))
+
+
 def truncated(
     xp: Namespace, segment: Segment, windows: Sequence[Window], real: Tensors
 ) -> Callable[[Tensors], tuple[Array, Any]]:

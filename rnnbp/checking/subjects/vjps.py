@@ -14,7 +14,7 @@ from rnnbp.backends import Backend
 from rnnbp.cellbase import Cell, State
 from rnnbp.checking.operands.arithmetic import Arithmetic, Loss, plain
 from rnnbp.checking.subjects.problems import Problem, tensor_names
-from rnnbp.checking.subjects.subject import Subject, Tensors
+from rnnbp.checking.subjects.subject import Subject, Tensors, inner
 from rnnbp.checking.verdicts import Setting
 from rnnbp.numerics import Array, broadcast
 
@@ -43,7 +43,7 @@ def step_subject(name: str, problem: Problem, how: Setting) -> Subject:
             dtype = xp.result_type(*given.values())
             s = tuple(broadcast(xp, xp.astype(z, dtype), lead, z0.ndim) for z, z0 in zip(s, problem.s0, strict=True))
             s1, _ = cell.step(xp, p, x, s, e)
-            return sum(xp.sum(z * d, axis=tuple(range(-d.ndim, 0))) for z, d in zip(s1, weights, strict=True))
+            return inner(xp, s1, weights)
 
         return of
 
