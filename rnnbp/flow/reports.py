@@ -1,0 +1,86 @@
+"""What was measured, of all subjects, in the order asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rnnbp.checking.report import finite
+from rnnbp.errors import UserError, unknown
+from rnnbp.flow.measures import MEASURES, PICTURES
+from rnnbp.flow.measures.found import Measured, Panel
+from rnnbp.flow.subjects import Subject
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """found: subject's label -> measurement -> what it found. Labels are in the order of the subjects."""
+
+    title: str
+    found: Mapping[str, Mapping[str, Measured]]
+
+    def panels(self, picture: str) -> dict[str, Panel]:
+        """Subject -> its part of a picture, of those that have one."""
+        parts = {
+            label: panel
+            for label, one in self.found.items()
+            for m in one.values()
+            for panel in m.panels
+            if panel.picture == picture
+        }
+        return parts
+
+    @property
+    def pictures(self) -> list[str]:
+        """The pictures that some subject has a part of, in the order of `PICTURES`."""
+        return [name for name in PICTURES if self.panels(name)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with every curve; null for what is not finite."""
+        found: dict[str, Any] = finite(
+            {
+                "title": self.title,
+                "subjects": {label: {name: _plain(m) for name, m in one.items()} for label, one in self.found.items()},
+            }
+        )
+        return found
+
+
+def measure(
+    subjects: Sequence[Subject], measures: Sequence[str] = (), title: str = "", progress: Progress = lambda *_: None
+) -> Report:
+    """Each measurement of each subject; none named: all. One that does not fit a subject says why, and is left out."""
+    for name in measures:
+        if name not in MEASURES:
+            raise unknown("measurement", name, MEASURES)
+    labels = [subject.label for subject in subjects]
+    if not labels or len(set(labels)) < len(labels):
+        raise UserError(f"flow takes subjects with labels that differ; got {', '.join(labels) or 'none'}")
+    wanted = list(measures or MEASURES)
+    found: dict[str, dict[str, Measured]] = {}
+    for subject in subjects:
+        found[subject.label] = {}
+        for n, name in enumerate(wanted):
+            progress(subject.label, n, len(wanted))
+            try:
+                found[subject.label][name] = MEASURES[name](subject)
+            except UserError as error:
+                found[subject.label][name] = Measured(name, refused=str(error))
+        progress(subject.label, len(wanted), len(wanted))
+    return Report(title, found)
+
+
+def _plain(m: Measured) -> dict[str, Any]:
+    panels = [
+        {
+            "picture": p.picture,
+            "seen": p.seen,
+            "lines": [{"label": line.label, "x": line.x.tolist(), "y": line.y.tolist()} for line in p.lines],
+        }
+        | ({} if p.image is None else {"image": p.image.tolist()})
+        for p in m.panels
+    ]
+    return {"numbers": dict(m.numbers), "panels": panels, "notes": list(m.notes), "refused": m.refused or None}
