@@ -187,7 +187,7 @@ def test_a_picture_is_written_and_not_over_another(capsys, tmp_path, ending):
 
 def test_axes_are_named_k_is_logarithmic_and_full_is_a_line(monkeypatch, tmp_path):
     figure = pytest.importorskip("matplotlib.figure").Figure
-    from rnnbp.truncating.plotting import COLOURS, draw
+    from rnnbp.truncating.plotting import WHOLE, draw
 
     made = []
     monkeypatch.setattr(figure, "savefig", lambda self, *_, **__: made.append(self))
@@ -199,7 +199,7 @@ def test_axes_are_named_k_is_logarithmic_and_full_is_a_line(monkeypatch, tmp_pat
     )
     assert [t.get_text() for t in below.get_xticklabels()] == ["1997"] and below.get_xlabel() == "other truncations"
     lines = {line.get_label(): line for line in ratio.lines}
-    assert list(lines["full gradient"].get_ydata()) == [1, 1] and lines["all"].get_color() == COLOURS[0]
+    assert list(lines["full gradient"].get_ydata()) == [1, 1] and lines["all"].get_color() == WHOLE
     assert len({line.get_color() for line in others.lines}) == len(others.lines)
 
 

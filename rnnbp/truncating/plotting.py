@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rnnbp.benching.plotting import require_matplotlib
+from rnnbp.colours import LIGHT
 from rnnbp.truncating.reports import ALL, Comparison, Row
 
-# black, orange, blue, green, vermilion, sky, purple: told apart by every eye (Okabe & Ito 2008)
-COLOURS = ("#000000", "#e69f00", "#0072b2", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
+TENSORS, WHOLE = LIGHT[:-1], LIGHT[-1]
 MARKERS = "osD^vPX"
 OVER_K = "k, steps that errors flow back (log scale)"
 MEASURES = {"ratio": "norm ratio  ‖g‖ / ‖f‖", "cosine": "cosine of g and f"}
@@ -51,7 +51,7 @@ def _fill(axes: Any, rows: Sequence[Row], measure: str, over_k: bool) -> None:
             [place + shift for place in places],
             values,
             label=name,
-            color=COLOURS[0 if whole else 1 + n % 6],
+            color=WHOLE if whole else TENSORS[n % 6],
             marker=MARKERS[0 if whole else 1 + n % 6],
             markersize=5,
             linewidth=(2.2 if whole else 1.3) if over_k else 0,
