@@ -104,7 +104,7 @@ class Model:
         """As a call, with the same options; the loss and the penalty each by itself."""
         check_names("parameters of the model", params, self.params)
         own = {name: params[name] for name in self.stack.params}
-        dense, inputs_backward = self._inputs(params, xs)
+        dense, inputs_backward = self.dense(params, xs)
         ys, last, stack_backward = self.stack.scan(own, dense, s0, **options)
         logits, readout_backward = readout(params["readout.W"], params["readout.b"], ys)
         value, loss_backward = self.loss(logits, targets, options.get("mask"))
@@ -144,11 +144,11 @@ class Model:
         """The outputs before the loss, logits (..., T, B, O), and the last states; nothing is kept."""
         check_names("parameters of the model", params, self.params)
         own = {name: params[name] for name in self.stack.params}
-        dense = self._inputs(params, xs)[0]
+        dense = self.dense(params, xs)[0]
         ys, last = self.stack.run(own, dense, s0, mask=mask, resets=resets, data=data, backend=backend)
         return readout(params["readout.W"], params["readout.b"], ys)[0], last
 
-    def _inputs(self, params: Params, xs: Array) -> tuple[Array, Callable[[Array], Array]]:
+    def dense(self, params: Params, xs: Array) -> tuple[Array, Callable[[Array], Array]]:
         """The stack's dense input, and dxs -> the embedding's gradient (None where there is no table)."""
         if self.symbols is None:
             return xs, lambda _: None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnbp.cellbase import Params
-from rnnbp.errors import UserError
+from rnnbp.flow.stacked import Stacked, within
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.model import Model, readout
 from rnnbp.numerics import HostArray
@@ -37,28 +37,23 @@ class Subject:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
+    def path(self) -> Trajectory:
+        """The whole stack along the batch: its one cell, or all its layers as one, by the names of the stack."""
+        dense, stack = self.model.dense(self.params, self.xs)[0], self.model.stack
+        (prefix, cell), *more = stack.cells
+        if more or stack.residual:
+            return Trajectory(Stacked(stack), self.own, dense, data=self.data)
+        return Trajectory(cell, within(self.own, prefix), dense, data=within(self.data or {}, prefix))
+
+    @cached_property
     def layers(self) -> dict[str, Trajectory]:
         """Prefix ("0.", "1.", …) -> that cell along what it reads: the batch, or what the layer below gives."""
-        found: dict[str, Trajectory] = {}
-        below = self.model._inputs(self.params, self.xs)[0]
-        for prefix, cell in self.model.stack.cells:
-            own = {name: self.params[prefix + name] for name in cell.params}
-            data = {name: (self.data or {})[prefix + name] for name in cell.data}
-            found[prefix] = Trajectory(cell, own, below, data=data)
-            below = np.stack([s[0] for s in found[prefix].states[1:]])
-        return found
+        return self.path.layers if isinstance(self.path.cell, Stacked) else {"0.": self.path}
 
-    @cached_property
-    def path(self) -> Trajectory:
-        """The whole stack as one cell along the batch."""
-        if len(self.layers) > 1:
-            raise UserError(f"flow is measured of one layer; got {len(self.layers)}")
-        return next(iter(self.layers.values()))
-
-    @cached_property
+    @property
     def ys(self) -> HostArray:
         """What the stack gives, (T, B, O)."""
-        return np.stack([s[0] for s in self.path.states[1:]])
+        return self.path.ys
 
     @cached_property
     def dys(self) -> HostArray:

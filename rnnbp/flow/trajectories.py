@@ -13,6 +13,7 @@ import numpy as np
 
 from rnnbp.cellbase import Cell, Params, State, StepBackward
 from rnnbp.errors import UserError
+from rnnbp.flow.stacked import Stacked, within
 from rnnbp.numerics import HostArray
 
 STEP = 1e-30  # of a complex step
@@ -65,6 +66,34 @@ class Trajectory:
         for t in range(self.time_steps):
             found.append(self.cell.step(xp, self.params, self.xs[t], found[-1], self._at(t))[0])
         return tuple(found)
+
+    @cached_property
+    def ys(self) -> HostArray:
+        """What the cell gives at each step, (T, B, O)."""
+        if isinstance(self.cell, Stacked):
+            return self._readings(self.cell)[-1]
+        return np.stack([s[0] for s in self.states[1:]])
+
+    @cached_property
+    def layers(self) -> dict[str, Trajectory]:
+        """Prefix ("0.", "1.", …) -> that layer of a stack along what it reads, from the bottom up."""
+        if not isinstance(self.cell, Stacked):
+            raise UserError(f"layers are those of a stack; got {type(self.cell).__name__}")
+        starts = self.cell.apart(self.states[0])
+        return {
+            prefix: Trajectory(cell, within(self.params, prefix), xs, starts[prefix], within(self.data or {}, prefix))
+            for (prefix, cell), xs in zip(self.cell.cells, self._readings(self.cell), strict=False)
+        }
+
+    def _readings(self, cell: Stacked) -> list[HostArray]:
+        """What each layer of the stack reads, and what the last one gives."""
+        return cell.readings(self.xs, (np.stack([cell.apart(s)[n][0] for s in self.states[1:]]) for n, _ in cell.cells))
+
+    def entered(self, dy: HostArray) -> State:
+        """The error of the state behind a step that an error dy (..., B, O) of what the step gives is."""
+        if isinstance(self.cell, Stacked):
+            return self.cell.entered(dy)
+        return (dy, *(np.zeros((*dy.shape[:-1], *shape)) for shape in list(self.cell.states.values())[1:]))
 
     def step(self, t: int, s: State | None = None) -> tuple[State, StepBackward]:
         """Step t from the state that it has on the trajectory, or from another one."""
