@@ -12,6 +12,7 @@ from helpers import B, T, forward, problem, refusal, relative_error, tolerance
 
 import rnnbp
 from rnnbp.flow import Trajectory, decay, lag_decomposition, mean_by_lag
+from rnnbp.truncation import Truncation
 
 CELLS = [*EVERY, "lstm:gate_recurrence=true", "lstm-1997", "fastgrnn", "lstm-projected", "lstm-layernorm", "rhn"]
 EXACT = 1e-13  # of sums, relative
@@ -116,6 +117,31 @@ def test_more_sequences_than_inputs_and_units(name):
             assert relative_error(found[n][gate][2, 2], wanted) < tolerance()
 
 
+@pytest.mark.parametrize("name", ["lstm:peepholes=true", "gru", "gru:reset=before", "several recurrent states"])
+@pytest.mark.parametrize("most", [None, 2])
+def test_every_truncation_at_once(name, most):
+    """Against the sums of the backward's windows, one truncation after the other."""
+    q = case(name)
+    found, back = lag_decomposition(along(q), q.dys, most).truncated, forward(q)[2]
+
+    def flat(k):
+        grads = [back(q.dys, None, window)[0] for window in Truncation.parse(f"tbptt:1,{k}").windows(T)]
+        return np.concatenate([np.ravel(sum(g[n] for g in grads)) for n in q.params])
+
+    steps = T if most is None else most + 1
+    whole, parts = flat(steps), [flat(k) for k in range(1, steps + 1)]
+    size = np.linalg.norm(whole)
+    assert found.ratio == pytest.approx([np.linalg.norm(g) / size for g in parts], rel=tolerance())
+    assert found.cosine == pytest.approx([g @ whole / size / np.linalg.norm(g) for g in parts], rel=tolerance())
+    assert found.ratio[-1] == 1
+
+
+def test_a_gradient_of_nothing_has_no_direction():
+    q = case("gru")
+    found = lag_decomposition(along(q), 0 * q.dys).truncated
+    assert np.isnan(found.ratio).all() and np.isnan(found.cosine).all()
+
+
 @pytest.mark.parametrize("factor", [0.5, 0.9, 1.0, 1.1])
 def test_a_linear_network_with_u_a_multiple_of_one(factor):
     """Errors shrink by λ a step: dL_t/dh_k = λ^(t+1−k) dy_t, dL_t/dW_s = λ^(t−s) Σ_b x_s ⊗ dy_t."""
@@ -148,6 +174,7 @@ def test_errors_too_small_to_be_squared():
 def test_a_mean_is_over_the_steps_that_reach_back():
     table = np.array([[1.0, 0, 0], [2, 3, 0], [4, 5, 9]])
     assert list(mean_by_lag(table)) == [13 / 3, 3.5, 4.0]
+    assert mean_by_lag(table, np.array([False, True, False])) == pytest.approx([3.0, 2.0, np.nan], nan_ok=True)
     states = np.array([[7.0, 1, 0], [8, 2, 3]])
     assert list(mean_by_lag(states)) == [2.0, 4.5, 8.0]
 

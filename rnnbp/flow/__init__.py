@@ -22,10 +22,13 @@ from rnnbp.flow.jacobians import Spectra as Spectra
 from rnnbp.flow.jacobians import product_spectra as product_spectra
 from rnnbp.flow.jacobians import step_spectra as step_spectra
 from rnnbp.flow.lags import LagDecomposition as LagDecomposition
+from rnnbp.flow.lags import Truncated as Truncated
 from rnnbp.flow.lags import lag_decomposition as lag_decomposition
 from rnnbp.flow.lags import mean_by_lag as mean_by_lag
 from rnnbp.flow.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from rnnbp.flow.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from rnnbp.flow.memories import StateByLag as StateByLag
+from rnnbp.flow.memories import state_by_lag as state_by_lag
 from rnnbp.flow.steps import HBlockWithoutCarousel as HBlockWithoutCarousel
 from rnnbp.flow.terms import Terms as Terms
 from rnnbp.flow.terms import step_terms as step_terms

@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
+from rnnbp.cellbase import Cotangents, State
+from rnnbp.flow.stacked import Stacked, within
 from rnnbp.flow.trajectories import Trajectory
-from rnnbp.numerics import HostArray, chunks
+from rnnbp.numerics import HostArray, chunks, matmul
 from rnnbp.pointwise import sum_rows
 from rnnbp.stepping import Kept, PointwiseStepper, Stepper, stepper
 
 Parts = dict[str, HostArray]
 
 
-class Contributions:
-    """The parts of any cell: dL_t/dW_s of the errors of t = s, s + 1, …, which are lags 0, 1, …, added from s = T − 1
-    down to 0. Their sums by lag are made on the way.
+class Contributions(ABC):
+    """The parts dL_t/dW_s of the errors of t = s, s + 1, …, which are lags 0, 1, …, added from s = T − 1 down to 0.
+    Their sums by lag are made on the way.
     """
+
+    @abstractmethod
+    def back(self, s: int, state: State, ds: State) -> tuple[Kept, Mapping[str, Any], State]:
+        """Errors ds (n, B, *shape) of the states behind step s, which starts from `state` -> what the step leaves for
+        `add`, its dp, and the errors of the states before it.
+        """
+
+    @abstractmethod
+    def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
+        """What step s left and its dp for n errors -> of each parameter (n, …, width), the norms of which are those of
+        dL_t/dW_s, of the whole and of every gate.
+        """
+
+    @abstractmethod
+    def summed(self, u: int, last: int | None = None) -> Parts:
+        """Σ_t dL_t/dW_{t−u} of each parameter, or that of the lags u … last; what is zero may be missing."""
+
+
+class PlainContributions(Contributions):
+    """Those of any cell: its dp is formed for every error."""
 
     def __init__(self, steps: Stepper, lags: int) -> None:
         self.steps, self.lags = steps, lags
         self.direct: Parts = {}  # name -> dp summed over s, by lag
 
+    def back(self, s: int, state: State, ds: State) -> tuple[Kept, Mapping[str, Any], State]:
+        return self.steps.forward(s, state)[1](ds)
+
+    def dx(self, left: Kept) -> HostArray | None:
+        """The error of x in what a step left, (n, B, I)."""
+        found: HostArray | None = left
+        return found
+
     def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
-        """What step s left and its dp for n errors -> of each parameter (n, …, width), the norms of which are those of
-        dL_t/dW_s, of the whole and of every gate.
-        """
         del s, left
         for name, d in dp.items():
             self.direct.setdefault(name, np.zeros((self.lags + 1, *d.shape[1:])))[: len(d)] += d
         return dict(dp)
 
-    def summed(self, u: int) -> Parts:
-        """Σ_t dL_t/dW_{t−u} of each parameter; what is zero may be missing."""
-        return {name: d[u] for name, d in self.direct.items()}
+    def summed(self, u: int, last: int | None = None) -> Parts:
+        stop = 1 + (u if last is None else last)
+        return {name: np.sum(d[u:stop], axis=0) for name, d in self.direct.items()}
 
 
-class PointwiseContributions(Contributions):
+class PointwiseContributions(PlainContributions):
     """The parts of a pointwise cell, whose errors of pre-activations are kept: a matrix is formed for the sum of a lag,
     and none for a norm. With x_sᵀ = Q R the norm of x_sᵀ da is that of R da, and so for every gate's columns of da.
     """
@@ -54,6 +83,9 @@ class PointwiseContributions(Contributions):
             blocks = chunks(steps.cell.connected(xp, ones)["U"], len(steps.cell.gates))
             self.fed = [block[:, 0] for block in blocks]
 
+    def dx(self, left: Kept) -> HostArray | None:
+        return np.asarray(matmul(xp, left[1], self.steps.p["W"].T))
+
     def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
         cell, (h, dax, dah) = self.steps.cell, left
         found = {name: sum_rows(xp, d, cell.elementwise[name].shape) for name, d in super().add(s, left, dp).items()}
@@ -66,10 +98,39 @@ class PointwiseContributions(Contributions):
         self.kept[s] = left
         return found
 
-    def summed(self, u: int) -> Parts:
-        stop = len(self.kept) - u
-        of_lag = [(h, dax[u], dah[u]) for h, dax, dah in (self.kept[s] for s in range(stop))]
-        return self.steps.reduced(self.steps.collect(0, stop, of_lag)[0] | super().summed(u))
+    def summed(self, u: int, last: int | None = None) -> Parts:
+        stop, lags = len(self.kept) - u, slice(u, 1 + (u if last is None else last))
+        kept = (self.kept[s] for s in range(stop))
+        of_lags = [(h, np.sum(dax[lags], axis=0), np.sum(dah[lags], axis=0)) for h, dax, dah in kept]
+        return self.steps.reduced(self.steps.collect(0, stop, of_lags)[0] | super().summed(u, last))
+
+
+class StackedContributions(Contributions):
+    """Those of all layers of a stack, each of which reads what the one below gives."""
+
+    def __init__(self, cell: Stacked, layers: Mapping[str, PlainContributions]) -> None:
+        self.cell, self.layers = cell, layers
+
+    def back(self, s: int, state: State, ds: State) -> tuple[Kept, Mapping[str, Any], State]:
+        lefts: dict[str, Kept] = {}
+        grads: dict[str, Any] = {}
+        states = self.cell.apart(state)
+
+        def layer(prefix: str, errors: State) -> tuple[Any, Cotangents]:
+            lefts[prefix], dp, before = self.layers[prefix].back(s, states[prefix], errors)
+            grads.update({prefix + name: d for name, d in dp.items()})
+            return self.layers[prefix].dx(lefts[prefix]), before
+
+        return lefts, grads, self.cell.down(ds, layer)[1]
+
+    def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
+        return self._each(lambda prefix, layer: layer.add(s, left[prefix], within(dp, prefix)))
+
+    def summed(self, u: int, last: int | None = None) -> Parts:
+        return self._each(lambda _, layer: layer.summed(u, last))
+
+    def _each(self, of: Callable[[str, PlainContributions], Parts]) -> Parts:
+        return {prefix + name: d for prefix, layer in self.layers.items() for name, d in of(prefix, layer).items()}
 
 
 def triangle(x: HostArray) -> HostArray:
@@ -79,7 +140,13 @@ def triangle(x: HostArray) -> HostArray:
 
 def contributions(path: Trajectory, lags: int) -> Contributions:
     """Those that suit the cell; all of its steps are ready to be taken."""
+    if isinstance(path.cell, Stacked):
+        return StackedContributions(path.cell, {n: _of_layer(layer, lags) for n, layer in path.layers.items()})
+    return _of_layer(path, lags)
+
+
+def _of_layer(path: Trajectory, lags: int) -> PlainContributions:
     steps = stepper(xp, path.cell, path.params, path.xs, path.data, None)
     steps.prepare()
     steps.ahead(0, path.time_steps)
-    return PointwiseContributions(steps, lags) if isinstance(steps, PointwiseStepper) else Contributions(steps, lags)
+    return (PointwiseContributions if isinstance(steps, PointwiseStepper) else PlainContributions)(steps, lags)

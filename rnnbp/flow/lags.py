@@ -17,6 +17,16 @@ Norms = Mapping[str, HostArray]
 
 
 @dataclass(frozen=True, eq=False)
+class Truncated:
+    """The gradient G_k that is left when each error goes back through k steps alone, k = 1 … lags + 1, beside the whole
+    one, G = G_{lags+1}: what truncation `tbptt:1,k` does, for every k at once. All parameters together are one vector.
+    """
+
+    ratio: HostArray  # (lags + 1): ‖G_k‖ / ‖G‖
+    cosine: HostArray  # (lags + 1): ⟨G_k, G⟩ / (‖G_k‖ ‖G‖); nan where one of them is zero
+
+
+@dataclass(frozen=True, eq=False)
 class LagDecomposition:
     """Norms of the parts of dL/dW, L = Σ_t L_t with L_t = Σ ys_t ∘ dys_t, by error met at t and use at s = t − u.
 
@@ -30,6 +40,7 @@ class LagDecomposition:
     weights: Mapping[str, Norms]  # parameter -> gate -> ‖dL_t/dW_s‖, (T, T) [t, s]
     sums: Mapping[str, Norms]  # parameter -> gate -> ‖Σ_t dL_t/dW_{t−u}‖, (lags + 1) [u]
     gradient: Mapping[str, HostArray]  # parameter -> Σ_t Σ_s dL_t/dW_s: dL/dW where all lags were followed
+    truncated: Truncated
 
 
 def lag_decomposition(path: Trajectory, dys: HostArray, lags: int | None = None) -> LagDecomposition:
@@ -60,13 +71,21 @@ def lag_decomposition(path: Trajectory, dys: HostArray, lags: int | None = None)
     return LagDecomposition(most, states, weights, *_sums(cell, most, parts))
 
 
-def mean_by_lag(table: HostArray) -> HostArray:
+def mean_by_lag(table: HostArray, met: HostArray | None = None) -> HostArray:
     """Norms (T, T) [t, s], or (T, T + 1) [t, k] of states, by lag: the mean over all t that reach so far back.
 
-    Lag 0 is the use at step t and, of the states, the one that step t gave.
+    Lag 0 is the use at step t and, of the states, the one that step t gave. met (T,), boolean: only those t count, such
+    as the ones that have an error; where none of them reaches so far back it is nan.
     """
     time_steps, columns = table.shape
-    return np.array([np.mean(np.diagonal(table, columns - time_steps - u)) for u in range(columns)])
+    counted = np.ones(time_steps, dtype=bool) if met is None else met
+    found = np.full(columns, np.nan)
+    for u in range(columns):
+        diagonal = np.diagonal(table, columns - time_steps - u)
+        of_t = counted[time_steps - len(diagonal) :]
+        if np.any(of_t):
+            found[u] = np.mean(diagonal[of_t])
+    return found
 
 
 def gates(cell: Cell, name: str) -> tuple[str, ...]:
@@ -98,23 +117,28 @@ def _back(path: Trajectory, dys: HostArray, lags: int, parts: Contributions) -> 
     ds = tuple(np.zeros((0, *z.shape)) for z in path.states[last])
     found: Parts = {}
     for s in reversed(range(last)):
-        met = (dys[s], *(np.zeros_like(z) for z in path.states[last][1:]))
-        yield s + 1, (ds := tuple(np.concatenate([d[None], z]) for d, z in zip(met, ds, strict=True))), found
+        met = zip(path.entered(dys[s]), ds, strict=True)
+        yield s + 1, (ds := tuple(np.concatenate([d[None], z]) for d, z in met)), found
         ds = tuple(d[: lags + 1] for d in ds)
-        left, dp, before = parts.steps.forward(s, path.states[s])[1](ds)
+        left, dp, before = parts.back(s, path.states[s], ds)
         given = {name: d for name, d in dp.items() if d is not None}
         found = parts.add(s, left, {n: np.broadcast_to(d, (len(ds[0]), *d.shape[1:])) for n, d in given.items()})
         ds = tuple(np.broadcast_to(d, z.shape) for d, z in zip(before, ds, strict=True))
     yield 0, ds, found
 
 
-def _sums(cell: Cell, lags: int, parts: Contributions) -> tuple[dict[str, Norms], dict[str, HostArray]]:
-    """‖Σ_t dL_t/dW_{t−u}‖ for every u, and the sum over all u."""
+def _sums(cell: Cell, lags: int, parts: Contributions) -> tuple[dict[str, Norms], dict[str, HostArray], Truncated]:
+    """‖Σ_t dL_t/dW_{t−u}‖ for every u, the sum over all u, and how the sum over the first few compares with it."""
     total = {name: np.zeros(spec.shape) for name, spec in cell.params.items()}
     found = {name: {gate: np.zeros(lags + 1) for gate in gates(cell, name)} for name in total}
+    whole, inner, squares = parts.summed(0, lags), np.zeros(lags + 1), np.zeros(lags + 1)
     for u in range(lags + 1):
         for name, d in parts.summed(u).items():
             total[name] += d
             for gate, of_gate in by_gate(cell, name, d[None]).items():
                 found[name][gate][u] = of_gate[0]
-    return dict(found), total
+        inner[u] = sum(np.vdot(d, total[name]) for name, d in whole.items())
+        squares[u] = sum(np.vdot(d, d) for d in total.values())
+    sizes, size = np.sqrt(squares), np.sqrt(squares[-1])
+    apart = np.where(sizes * size > 0, sizes * size, np.nan)
+    return dict(found), total, Truncated(sizes / (size if size > 0 else np.nan), inner / apart)
