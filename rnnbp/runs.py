@@ -2,13 +2,13 @@
 
 RUN/config.json      what was asked for
 RUN/metrics.csv      one row per evaluation
+RUN/flow.csv         one row per sample of the gradient's flow, where it was asked for
 RUN/last.safetensors all that going on needs: weights, moments, carried states and, as JSON metadata, everything else
 RUN/best.safetensors the same at the lowest validation loss
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -21,15 +21,16 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from rnnbp import rows
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
 FORMAT = 2
 READABLE = (1, 2)
-FILES = {"config.json", "metrics.csv", "last.safetensors", "best.safetensors", "curve.png"}
+FILES = {"config.json", "metrics.csv", "flow.csv", "last.safetensors", "best.safetensors", "curve.png"}
 FIRST = ("step", "train_loss", "valid_loss", "grad_norm", "clipped", "tokens_per_second")  # those of format 1
-CLIPPING = ("clip_value", "clip_tensor", "clip_norm", "cosine", "cosine_min", "clip_step", "cosine_step")
-COLUMNS = (*FIRST, "penalty", *CLIPPING)
+CLIPPING = ("clip_value", "clip_tensor", "clip_norm", "norm_ratio", "cosine", "cosine_min")
+COLUMNS = (*FIRST, "penalty", *CLIPPING, "clip_step", "norm_ratio_step", "cosine_step")
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,18 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def create_run(folder: Path, config: Mapping[str, Any], first: Checkpoint, row: Mapping[str, Any], force: bool) -> None:
+def create_run(
+    folder: Path,
+    config: Mapping[str, Any],
+    first: Checkpoint,
+    row: Mapping[str, Any],
+    force: bool,
+    sample: Mapping[str, Any] | None = None,
+) -> None:
     """A new run folder, complete with its first checkpoint, in one step; an existing one only gives way to `force`.
 
-    Under `force` the old run is moved aside first and removed last, so at every moment one of the two is whole.
+    row, sample: the first of metrics.csv and, where the flow is recorded, of flow.csv. Under `force` the old run is
+    moved aside first and removed last, so at every moment one of the two is whole.
     """
     check_free(folder, force)
     folder = folder.absolute()
@@ -105,8 +114,9 @@ def create_run(folder: Path, config: Mapping[str, Any], first: Checkpoint, row: 
     staging.mkdir()
     try:
         write_config(staging, config)
-        (staging / "metrics.csv").write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
-        append_row(staging, row)
+        replace_file(staging / "metrics.csv", rows.written(COLUMNS, [row]).encode())
+        if sample is not None:
+            append_flow_row(staging, sample)
         for name in ("last.safetensors", "best.safetensors"):
             write_checkpoint(staging / name, first)
         if folder.exists():
@@ -146,34 +156,32 @@ def check_free(folder: Path, force: bool) -> None:
 
 def append_row(folder: Path, row: Mapping[str, Any]) -> None:
     """One row more in metrics.csv, on the disk when this returns."""
-    with open(folder / "metrics.csv", "a", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerow(["" if row[c] is None else row[c] for c in COLUMNS])
-        file.flush()
-        os.fsync(file.fileno())
+    rows.append(folder / "metrics.csv", COLUMNS, row)
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.csv as numbers, None where a field is empty; a row cut short by a kill is left out."""
-    path = folder / "metrics.csv"
-    if not path.is_file():
-        return []
-    rows: list[dict[str, Any]] = []
-    try:
-        first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-        columns = first.rstrip("\n").split(",")  # an earlier version wrote fewer
-        for line in lines:
-            fields = line.rstrip("\n").split(",")
-            if line.endswith("\n") and len(fields) == len(columns):
-                named = zip(columns, fields, strict=True)
-                found = {c: None if f == "" else int(f) if c == "step" else float(f) for c, f in named}
-                rows.append({c: found.get(c) for c in COLUMNS})
-    except ValueError as error:
-        raise UserError(f"{path} must hold the numbers that the run wrote ({error}): move it away to go on") from None
-    return rows
+def read_rows(folder: Path) -> list[rows.Row]:
+    """The rows of metrics.csv as numbers, None where a field is empty or an earlier version had no such column."""
+    return [{c: row.get(c) for c in COLUMNS} for row in rows.read(folder / "metrics.csv")[1]]
+
+
+def append_flow_row(folder: Path, row: Mapping[str, Any]) -> None:
+    """One row more in flow.csv, whose columns are those of its first row: what is not among them is left out."""
+    if columns := rows.columns(folder / "flow.csv"):
+        rows.append(folder / "flow.csv", columns, row)
+    else:
+        replace_file(folder / "flow.csv", rows.written(list(row), [row]).encode())
+
+
+def read_flow_rows(folder: Path) -> list[rows.Row]:
+    """The rows of flow.csv, what `train --flow` recorded: "step", and "<measure>.<number>"; none without the file."""
+    return rows.read(folder / "flow.csv")[1]
 
 
 def cut_rows(folder: Path, step: int) -> None:
     """Forget the rows after a step: a run that goes on from there writes them again."""
     kept = [row for row in read_rows(folder) if row["step"] <= step]
-    lines = [",".join(COLUMNS), *(",".join("" if row[c] is None else repr(row[c]) for c in COLUMNS) for row in kept)]
-    replace_file(folder / "metrics.csv", ("\n".join(lines) + "\n").encode())
+    columns, samples = rows.read(folder / "flow.csv")
+    replace_file(folder / "metrics.csv", rows.written(COLUMNS, kept).encode())
+    if columns:
+        left = (row for row in samples if row["step"] <= step)
+        replace_file(folder / "flow.csv", rows.written(columns, left).encode())

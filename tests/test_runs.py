@@ -124,12 +124,15 @@ def test_the_folder_one_is_in_is_refused(tmp_path, monkeypatch):
 def test_damaged_metrics_are_one_line(tmp_path):
     folder = tmp_path / "run"
     create_run(folder, {}, some_checkpoint(), ROW, force=False)
-    for damage in (b"1,two" + b",3" * (len(COLUMNS) - 2) + b"\n", b"\xff\xfe\n"):
+    for damage in (b"1,two" + b",3" * (len(COLUMNS) - 2) + b"\n", b"\xff\xfe\n", b"1,0.5\n"):
         whole = (folder / "metrics.csv").read_bytes()
         (folder / "metrics.csv").write_bytes(whole + damage)
         with pytest.raises(UserError, match="must hold the numbers that the run wrote .*: move it away to go on"):
             read_rows(folder)
         (folder / "metrics.csv").write_bytes(whole)
+    (folder / "metrics.csv").write_text("loss,step\n0.5,1\n")
+    with pytest.raises(UserError, match="its first column is not step"):
+        cut_rows(folder, 0)
 
 
 def test_rows_of_an_earlier_version_are_read_and_go_on(tmp_path):

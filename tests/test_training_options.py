@@ -11,7 +11,7 @@ from rnnbp.optim import global_norm
 from rnnbp.penalties import ActivationPenalty, l2
 from rnnbp.runs import FIRST, read_checkpoint, read_rows, write_checkpoint
 from rnnbp.training import Config, Diverged, resume, train
-from rnnbp.training.clipping import clip, cosine
+from rnnbp.training.clipping import clip, cosine, norm_ratio
 from rnnbp.training.gradients import gradient
 from rnnbp.training.setup import set_up
 from rnnbp.training.state import begin
@@ -130,6 +130,10 @@ def test_telemetry_of_each_limit(tmp_path, name):
             held = np.clip(flat, -limit, limit)
             wanted = flat @ held / np.linalg.norm(flat) / np.linalg.norm(held)
             assert np.isclose(row["cosine"], wanted, rtol=1e-12)
+        flat, sizes = np.concatenate([d.ravel() for d in g.values()]), [np.linalg.norm(d) for d in g.values()]
+        after = {"value": np.linalg.norm(np.clip(flat, -limit, limit)), "norm": min(limit, np.linalg.norm(flat))}
+        after |= {"tensor": np.linalg.norm(np.minimum(sizes, limit))}
+        assert np.isclose(row["norm_ratio"], after[name] / np.linalg.norm(flat), rtol=1e-12)
 
 
 def test_clipping_at_every_step_is_measured_against_the_gradient_without(tmp_path):
@@ -139,7 +143,8 @@ def test_clipping_at_every_step_is_measured_against_the_gradient_without(tmp_pat
     bare = raw(set_up(Config(**SMALL)), start)
     row = read_rows(tmp_path / "run")[-1]
     assert row["clip_step"] == 1 and np.isclose(row["cosine_step"], cosine(bare, g), rtol=1e-12)
-    assert row["cosine_step"] < 0.999 and row["clipped"] == 0 and row["clip_norm"] is None
+    assert np.isclose(row["norm_ratio_step"], float(global_norm(g) / global_norm(bare)), rtol=1e-12)
+    assert row["cosine_step"] < 0.999 and row["clipped"] == 0 and row["clip_norm"] is row["norm_ratio"] is None
     _, start, wide = one_step(tmp_path, clip_step=1e3)
     row = read_rows(tmp_path / "run")[-1]
     assert row["clip_step"] == 0 and row["cosine_step"] > 1 - 1e-12
@@ -154,19 +159,23 @@ def test_a_gradient_that_only_clipping_keeps_finite_has_no_cosine(tmp_path):
         train(Config(**SMALL | unstable | {"time_steps": 9, "steps": 1}), tmp_path / "plain")
     train(Config(**SMALL | unstable | {"time_steps": 9, "steps": 1}, clip_step=1e-90), tmp_path / "held")
     row = read_rows(tmp_path / "held")[-1]
-    assert row["clip_step"] == 1 and row["cosine_step"] is None and np.isfinite(row["grad_norm"])
+    assert row["clip_step"] == 1 and row["cosine_step"] is row["norm_ratio_step"] is None
+    assert np.isfinite(row["grad_norm"])
 
 
 def test_clips_go_from_entries_over_tensors_to_all(backend):
     g = {"a": backend.asarray(np.asarray([3.0, -4.0])), "b": backend.asarray(np.asarray([[12.0]]))}
-    after, fired, turned = clip(g, {"norm": 1.0, "value": 6.0, "tensor": 5.5})
+    after, fired, turned, left = clip(g, {"norm": 1.0, "value": 6.0, "tensor": 5.5})
     assert fired == {"value": True, "tensor": True, "norm": True}
     # value: b -> 6; tensor: b -> 5.5, a stays at 5; norm: all by 1/√(25 + 30.25)
     scale = 1 / np.sqrt(25 + 5.5**2)
     assert np.allclose(backend.to_numpy(after["a"]), [3 * scale, -4 * scale], rtol=1e-14)
     assert np.isclose(float(after["b"][0, 0]), 5.5 * scale, rtol=1e-14)
     assert np.isclose(turned, (25 + 12 * 5.5) / (13 * np.sqrt(25 + 5.5**2)), rtol=1e-14)
-    assert cosine(g, {n: 0 * d for n, d in g.items()}) == 1.0
+    assert np.isclose(left, 1 / 13, rtol=1e-14), "the norm was √(9 + 16 + 144), and is the limit of the last"
+    assert clip(g, {"norm": 20.0, "value": 20.0})[3] == 1.0
+    nothing = {n: 0 * d for n, d in g.items()}
+    assert cosine(g, nothing) == 1.0 and norm_ratio(nothing, nothing) == 1.0 and norm_ratio(g, nothing) == 0.0
 
 
 @pytest.mark.parametrize("options", [{}, {"clip_step": 0.01, "ar": 1.0, "tar": 1.0, "l2": 0.1}])
@@ -251,6 +260,28 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     rows = read_rows(tmp_path / "parts")
     assert rows[-1] | {"tokens_per_second": None} == without_speed(tmp_path / "whole")[-1]
     assert rows[1]["penalty"] is None and rows[1]["clipped"] == 1.0
+
+
+def test_the_mean_is_over_the_steps_of_a_row(tmp_path):
+    """Two runs of one step each, and one of two steps in a row."""
+    train(Config(**SMALL | {"steps": 2, "save_every": 1}, clip_norm=0.01), tmp_path / "each")
+    train(Config(**SMALL | {"steps": 2}, clip_norm=0.01), tmp_path / "both")
+    each = [row["norm_ratio"] for row in read_rows(tmp_path / "each")[1:]]
+    assert each[0] != each[1] and np.isclose(read_rows(tmp_path / "both")[-1]["norm_ratio"], np.mean(each), rtol=1e-14)
+
+
+def test_a_row_that_an_earlier_version_began_has_no_norm_ratio(tmp_path):
+    """It did not count it; the next row has it again."""
+    asked = iter(range(100))
+    train(Config(**SMALL, clip_norm=0.01), tmp_path / "run", stop=lambda: next(asked) >= 3)
+    path = tmp_path / "run" / "last.safetensors"
+    found = read_checkpoint(path)
+    tally = {name: value for name, value in found.meta["tally"].items() if name != "norm_ratio"}
+    assert tally["steps"] == 1
+    write_checkpoint(path, type(found)(found.arrays, {**found.meta, "tally": tally}))
+    resume(tmp_path / "run")
+    ratios = [row["norm_ratio"] for row in read_rows(tmp_path / "run")]
+    assert ratios[0] is ratios[2] is None and 0 < ratios[1] < 1 and 0 < ratios[3] < 1
 
 
 def test_a_run_that_decayed_biases_is_refused(tmp_path):

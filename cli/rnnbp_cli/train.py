@@ -112,11 +112,13 @@ def _sum_up(folder: Path, state: State, json: bool) -> None:
     say(f"step {state.step}, best validation loss {best}, run folder {folder}")
     fired = [f"{n} {row[f'clip_{n}']:.0%}" for n in ("value", "tensor", "norm") if row[f"clip_{n}"] is not None]
     if fired:
+        left = "" if row["norm_ratio"] is None else f"{row['norm_ratio']:.1%} of the norm left; "
         turned = f"cosine to the gradient before {row['cosine']:.4f}, least {row['cosine_min']:.4f}"
-        say(f"clipped, in the last row's steps: {', '.join(fired)}; {turned}")
+        say(f"clipped, in the last row's steps: {', '.join(fired)}; {left}{turned}")
     if row["clip_step"] is not None:
+        left = "" if row["norm_ratio_step"] is None else f"{row['norm_ratio_step']:.1%} of the norm left; "
         turned = "which is not finite" if row["cosine_step"] is None else f"{row['cosine_step']:.4f}"
-        say(f"clipped at every step: cosine to the gradient without {turned}, at the last row's step")
+        say(f"clipped at every step: {left}cosine to the gradient without {turned}, at the last row's step")
     if json:
         print_json({"run": str(folder), "step": state.step, "best_valid_loss": state.best, "last_row": row})
 

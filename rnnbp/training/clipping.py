@@ -18,11 +18,22 @@ CLIPS: dict[str, Clip] = {"value": clip_by_value, "tensor": clip_by_tensor, "nor
 
 
 class Clipped(NamedTuple):
-    """A gradient after clipping: which limits fired, and the cosine of its angle to the gradient before."""
+    """A gradient after clipping: which limits fired, the cosine of its angle to the gradient before, and ‖g'‖ / ‖g‖."""
 
     gradients: dict[str, Array]
     fired: dict[str, bool]
     cosine: float
+    norm_ratio: float
+
+
+class StepClipped(NamedTuple):
+    """Whether clipping at every step changed a gradient, and what the gradient is beside the one without it: None where
+    that one is not finite.
+    """
+
+    fired: bool
+    cosine: float | None
+    norm_ratio: float | None
 
 
 def clip(gradients: Params, limits: Mapping[str, float]) -> Clipped:
@@ -32,7 +43,14 @@ def clip(gradients: Params, limits: Mapping[str, float]) -> Clipped:
         if name in limits:
             after, fired[name] = by(after, limits[name])
     turned = any(hit for name, hit in fired.items() if name != "norm")
-    return Clipped(after, fired, cosine(gradients, after) if turned else 1.0)
+    ratio = norm_ratio(gradients, after) if any(fired.values()) else 1.0
+    return Clipped(after, fired, cosine(gradients, after) if turned else 1.0, ratio)
+
+
+def norm_ratio(before: Params, after: Params) -> float:
+    """‖g'‖ / ‖g‖ over all parameters: what is left of the gradient's norm; 1 where it was zero."""
+    size = float(global_norm(before))
+    return float(global_norm(after)) / size if size else 1.0
 
 
 def cosine(one: Params, two: Params) -> float:

@@ -15,7 +15,7 @@ from rnnbp.numerics import Array
 from rnnbp.optim import global_norm
 from rnnbp.penalties import l2
 from rnnbp.stacking import States
-from rnnbp.training.clipping import cosine
+from rnnbp.training.clipping import StepClipped, cosine, norm_ratio
 from rnnbp.training.setup import Setup
 
 
@@ -50,11 +50,10 @@ def gradient(
     return Gradient(float(loss), penalty, gradients, last)
 
 
-def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> tuple[bool, float | None] | None:
-    """Whether clipping at every step changed a gradient, and the cosine to what it were without; None without it.
+def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> StepClipped | None:
+    """What clipping at every step did to a gradient; None without it.
 
-    It costs another pass, for what was clipped on the way back is not known. A gradient that is not finite without it
-    has no cosine.
+    It costs another pass, for what was clipped on the way back is not known.
     """
     if setup.config.clip_step is None:
         return None
@@ -62,10 +61,11 @@ def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> tuple[bool, 
     before = gradient(setup, *given, model=bare).gradients
     size = float(global_norm(before))
     if not isfinite(size):
-        return True, None
+        return StepClipped(True, None, None)
     change = {name: g - found.gradients[name] for name, g in before.items()}
     rounding = 100 * float(np.finfo(setup.config.dtype).eps) * size
-    return float(global_norm(change)) > rounding, cosine(before, found.gradients)
+    fired = float(global_norm(change)) > rounding
+    return StepClipped(fired, cosine(before, found.gradients), norm_ratio(before, found.gradients))
 
 
 def _within(cell: Cell) -> Cell:

@@ -82,7 +82,7 @@ def from_checkpoint(setup: Setup, checkpoint: Checkpoint) -> State:
     if "state/0/0" in checkpoint.arrays:
         shapes = [[(setup.batch, *shape) for shape in cell.states.values()] for _, cell in setup.model.stack.cells]
         carried = tuple(tuple(placed(f"state/{k}/{j}", z) for j, z in enumerate(s)) for k, s in enumerate(shapes))
-    tally = Tally(**meta["tally"])
+    tally = Tally.of(meta["tally"])
     return State(meta["step"], params, moments, carried, meta["cursor"], meta["best"], tally)
 
 

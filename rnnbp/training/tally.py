@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnbp.runs import COLUMNS
-from rnnbp.training.clipping import Clipped
+from rnnbp.training.clipping import Clipped, StepClipped
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,13 @@ class Tally:
     fired: Mapping[str, int] = field(default_factory=dict)  # of the limits that are set, by their names in CLIPS
     cosine: float = 0.0
     cosine_min: float = 1.0
-    step: tuple[bool, float | None] | None = None  # what clipping at every step did to the last one: fired, cosine
+    step: StepClipped | None = None  # what clipping at every step did to the last one
+    norm_ratio: float | None = 0.0  # None: an earlier version began the row, and did not count it
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Tally:
+        """The inverse of `asdict`, also of what an earlier version wrote."""
+        return cls(**{"norm_ratio": None if values["steps"] else 0.0} | dict(values))
 
     def plus(
         self,
@@ -31,7 +37,7 @@ class Tally:
         penalty: float,
         norm: float,
         clipped: Clipped,
-        step: tuple[bool, float | None] | None,
+        step: StepClipped | None,
         seconds: float,
     ) -> Tally:
         """One step more: its loss and penalty, the gradient's norm before clipping, and what clipping did."""
@@ -46,6 +52,7 @@ class Tally:
             self.cosine + clipped.cosine,
             min(self.cosine_min, clipped.cosine),
             step,
+            None if self.norm_ratio is None else self.norm_ratio + clipped.norm_ratio,
         )
 
     def row(self, step: int, valid_loss: float, tokens_per_step: int) -> dict[str, Any]:
@@ -58,6 +65,8 @@ class Tally:
         row |= {f"clip_{name}": count / n for name, count in self.fired.items()}
         if self.fired:
             row |= {"cosine": self.cosine / n, "cosine_min": self.cosine_min}
+            row |= {"norm_ratio": None if self.norm_ratio is None else self.norm_ratio / n}
         if self.step is not None:
-            row |= {"clip_step": float(self.step[0]), "cosine_step": self.step[1]}
+            fired, turned, left = self.step
+            row |= {"clip_step": float(fired), "cosine_step": turned, "norm_ratio_step": left}
         return row | {"tokens_per_second": round(n * tokens_per_step / self.seconds) if self.seconds else None}
