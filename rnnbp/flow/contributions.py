@@ -149,4 +149,6 @@ def _of_layer(path: Trajectory, lags: int) -> PlainContributions:
     steps = stepper(xp, path.cell, path.params, path.xs, path.data, None)
     steps.prepare()
     steps.ahead(0, path.time_steps)
-    return (PointwiseContributions if isinstance(steps, PointwiseStepper) else PlainContributions)(steps, lags)
+    if isinstance(steps, PointwiseStepper):
+        return PointwiseContributions(steps, lags)
+    return PlainContributions(steps, lags)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import array_api_compat.numpy as xp
 import numpy as np
 
 from rnnbp.cellbase import Cell, State
@@ -48,7 +49,8 @@ def lag_decomposition(path: Trajectory, dys: HostArray, lags: int | None = None)
 
     With `lags` each error goes through the steps t … t − lags alone: truncated BPTT with a window for every t.
     Default T − 1: all. A pointwise cell's errors of all pre-activations are kept, up to T (lags + 1) B GH numbers, and
-    twice as many with `split`; any other cell forms dW_s for all lags of one step at once.
+    twice as many with `split`; any other cell forms dW_s for all lags of one step at once. Parameters that only the
+    start of a sequence reads (`Cell.starting`) have their part in `gradient` alone, and none where s0 is given.
     """
     cell, time_steps = path.cell, path.time_steps
     wanted = (*path.xs.shape[:2], cell.output_size)
@@ -68,7 +70,8 @@ def lag_decomposition(path: Trajectory, dys: HostArray, lags: int | None = None)
         for name, d in found.items():
             for gate, of_gate in by_gate(cell, name, d).items():
                 weights[name][gate][k : k + len(d), k] = of_gate
-    return LagDecomposition(most, states, weights, *_sums(cell, most, parts))
+    sums, gradient, truncated = _sums(cell, most, parts)
+    return LagDecomposition(most, states, weights, sums, gradient | _of_start(path, ds), truncated)
 
 
 def mean_by_lag(table: HostArray, met: HostArray | None = None) -> HostArray:
@@ -125,6 +128,14 @@ def _back(path: Trajectory, dys: HostArray, lags: int, parts: Contributions) -> 
         found = parts.add(s, left, {n: np.broadcast_to(d, (len(ds[0]), *d.shape[1:])) for n, d in given.items()})
         ds = tuple(np.broadcast_to(d, z.shape) for d, z in zip(before, ds, strict=True))
     yield 0, ds, found
+
+
+def _of_start(path: Trajectory, ds: State) -> dict[str, HostArray]:
+    """What errors (n, B, *shape) of the first state do to the parameters that it is learned by."""
+    if path.s0 is not None or not path.cell.starting:
+        return {}
+    back = path.cell.start(xp, path.params, path.xs.shape[1], path.xs)[1]
+    return back(tuple(np.sum(d, axis=0) for d in ds))
 
 
 def _sums(cell: Cell, lags: int, parts: Contributions) -> tuple[dict[str, Norms], dict[str, HostArray], Truncated]:
