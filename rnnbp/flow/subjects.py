@@ -14,6 +14,7 @@ from rnnbp.flow.stacked import Stacked, within
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.model import Model, readout
 from rnnbp.numerics import HostArray
+from rnnbp.stacking import States
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class Subject:
 
     label: what it is called in tables and pictures; source: where the batch comes from. xs (T, B, I), or class
     numbers (T, B); targets as the model's loss takes them; data name -> (T, B, *shape), what its cells need besides.
+    s0: one state per cell, from the bottom up, as `Stack.scan` takes it; default what the cells start from.
     rows, samples: of a run, its metrics and what `--flow` recorded; config: what it was asked for.
     """
 
@@ -32,6 +34,7 @@ class Subject:
     targets: HostArray
     source: str
     data: Mapping[str, HostArray] | None = None
+    s0: States | None = None
     rows: tuple[Mapping[str, Any], ...] = ()
     samples: tuple[Mapping[str, Any], ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -42,8 +45,11 @@ class Subject:
         dense, stack = self.model.dense(self.params, self.xs)[0], self.model.stack
         (prefix, cell), *more = stack.cells
         if more or stack.residual:
-            return Trajectory(Stacked(stack), self.own, dense, data=self.data)
-        return Trajectory(cell, within(self.own, prefix), dense, data=within(self.data or {}, prefix))
+            one = Stacked(stack)
+            s0 = None if self.s0 is None else one.together(dict(zip((n for n, _ in stack.cells), self.s0, strict=True)))
+            return Trajectory(one, self.own, dense, s0, self.data)
+        s0 = None if self.s0 is None else self.s0[0]
+        return Trajectory(cell, within(self.own, prefix), dense, s0, within(self.data or {}, prefix))
 
     @cached_property
     def layers(self) -> dict[str, Trajectory]:
