@@ -81,7 +81,7 @@ class Text(Source):
         window = cursor["window"]
         if not isinstance(window, int) or not 0 <= window < windows:
             raise UserError(f"a cursor must name one of the text's {windows} windows; got {window!r}")
-        return _window(train, batch, time_steps, window), {"window": (window + 1) % windows}
+        return cut(train, batch, time_steps, window), {"window": (window + 1) % windows}
 
     def validation(self, batch: int, time_steps: int) -> Iterator[Batch]:
         held = self._parts[1]
@@ -92,15 +92,23 @@ class Text(Source):
             )
         batch = min(batch, (len(held) - 1) // time_steps)
         for window in range((len(held) - 1) // batch // time_steps):
-            yield _window(held, batch, time_steps, window)
+            yield cut(held, batch, time_steps, window)
 
 
-def _window(ids: HostArray, batch: int, time_steps: int, window: int) -> Batch:
-    """Window number `window` of every stream: characters, and the characters after them."""
+def cut(ids: HostArray, batch: int, time_steps: int, window: int) -> Batch:
+    """Window number `window` of so many streams side by side: class numbers, and those after them."""
     length = (len(ids) - 1) // batch
     starts = np.arange(batch) * length + window * time_steps
     at = starts[None, :] + np.arange(time_steps)[:, None]  # (T, B)
     return Batch(ids[at], ids[at + 1], window == 0)
+
+
+def coded(text: str, vocabulary: str) -> HostArray:
+    """The class numbers of a text by a vocabulary that is there already; a character that it lacks is a UserError."""
+    number = {character: k for k, character in enumerate(vocabulary)}
+    if strange := sorted(set(text) - set(number)):
+        raise UserError(f"a text may hold only characters that the run has seen; got {strange[0]!r}: take another one")
+    return np.array([number[character] for character in text])
 
 
 def read(files: Sequence[str | Path]) -> Text:

@@ -56,3 +56,8 @@ def clipped(cell: Cell, limit: float = 1.0) -> ErrorClipping:
         name = type(cell).__name__
         raise UserError(f"clipping at every step needs a cell that is affine, then pointwise; {name} is none")
     return ErrorClipping(cell, limit)  # type: ignore[arg-type]
+
+
+def unclipped(cell: Cell) -> Cell:
+    """The cell within, where there is clipping around it."""
+    return cell.cell if isinstance(cell, ErrorClipping) else cell

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnbp.around.clipping import ErrorClipping
-from rnnbp.cellbase import Cell, Params
+from rnnbp.around.clipping import unclipped
+from rnnbp.cellbase import Params
 from rnnbp.model import Model
 from rnnbp.numerics import Array
 from rnnbp.optim import global_norm
@@ -57,7 +57,7 @@ def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> StepClipped 
     """
     if setup.config.clip_step is None:
         return None
-    bare = replace(setup.model, stack=setup.model.stack.of_cells(_within))
+    bare = replace(setup.model, stack=setup.model.stack.of_cells(unclipped))
     before = gradient(setup, *given, model=bare).gradients
     size = float(global_norm(before))
     if not isfinite(size):
@@ -66,7 +66,3 @@ def of_step_clipping(setup: Setup, found: Gradient, *given: Any) -> StepClipped 
     rounding = 100 * float(np.finfo(setup.config.dtype).eps) * size
     fired = float(global_norm(change)) > rounding
     return StepClipped(fired, cosine(before, found.gradients), norm_ratio(before, found.gradients))
-
-
-def _within(cell: Cell) -> Cell:
-    return cell.cell if isinstance(cell, ErrorClipping) else cell

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.checking.verdicts import check_counts
+from rnnbp.drawing import drawn
 from rnnbp.errors import UserError
 from rnnbp.model import Model
 from rnnbp.numerics import HostArray
@@ -81,9 +82,13 @@ def problem_of(
     input_size: int | None = None,
     hidden_size: int = 64,
     layers: int = 1,
+    init: str | None = None,
     seed: int = 0,
 ) -> Problem:
-    """The first batch of that seed, and weights that the seed draws. Sizes that are not given are those of the data."""
+    """The first batch of that seed, and weights that the seed draws, by a scheme of `rnnbp.schemes` if there is one.
+
+    Sizes that are not given are those of the data.
+    """
     check_counts(time_steps=time_steps, batch=batch, input_size=input_size, hidden_size=hidden_size, layers=layers)
     check_counts(0, seed=seed)
     backend.require_dtype(dtype)
@@ -110,6 +115,7 @@ def problem_of(
 
     shapes = {prefix + name: shape for prefix, one in cells.cells for name, shape in one.data.items()}
     data = {name: place(rng.uniform(0, 1, (*xs.shape[:2], *shape))) for name, shape in shapes.items()}
-    params = {name: place(value) for name, value in model.init(np.random.default_rng(seed)).items()}
+    weights = np.random.default_rng(seed)
+    params = model.init(weights) if init is None else drawn(model, init, weights)
     said = f"task {task}" if task is not None else "text" if files else "noise"
-    return Problem(model, backend, params, place(xs), place(targets), data, said)
+    return Problem(model, backend, {n: place(w) for n, w in params.items()}, place(xs), place(targets), data, said)

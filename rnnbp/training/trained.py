@@ -1,0 +1,105 @@
+"""Subjects of the gradient's flow from run folders: the weights that a run has learnt, on data of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnbp.around.clipping import unclipped
+from rnnbp.around.masks import in_evaluation
+from rnnbp.checking.verdicts import check_counts
+from rnnbp.errors import UserError, unknown
+from rnnbp.flow.fresh import BATCH
+from rnnbp.flow.subjects import Subject
+from rnnbp.model import Model
+from rnnbp.registry import TASKS
+from rnnbp.runs import read_checkpoint, read_flow_rows, read_rows
+from rnnbp.sources import Batch, Source
+from rnnbp.text import Text, coded, cut, read
+from rnnbp.training.config import Config
+from rnnbp.training.setup import build_model
+from rnnbp.training.state import complete, load_params
+
+CHECKPOINTS = ("best", "last")
+
+
+def run_subject(
+    folder: Path,
+    checkpoint: str = "best",
+    *,
+    files: Sequence[str | Path] = (),
+    time_steps: int | None = None,
+    batch: int | None = None,
+) -> Subject:
+    """A run at one of its checkpoints, on the first validation batch of its own data, or on another text.
+
+    Its weights go to float64. The flow is that of the loss alone, all the way back: penalties, the windows of
+    --truncation and --clip-step are left out; what --truncation stops inside the cells is stopped. Nothing is
+    dropped, and zoneout is at its mean. Sizes that are not given are T of the run and two sequences.
+    """
+    if checkpoint not in CHECKPOINTS:
+        raise unknown("checkpoint of a run", checkpoint, CHECKPOINTS)
+    check_counts(time_steps=time_steps, batch=batch)
+    found = read_checkpoint(folder / f"{checkpoint}.safetensors")
+    meta = complete(found)
+    config, data = Config.from_dict(meta["config"]), meta["data"]
+    model = bare(build_model(config, data["inputs"], data["input_size"], data["output_size"], data["loss"]))
+    rows = BATCH if batch is None else batch
+    if files:
+        one = _of_text(config, data["vocabulary"], files, time_steps, rows)
+        said = f"text {', '.join(Path(name).name for name in files)}"
+    else:
+        one = _of_run(config, data["fingerprint"], time_steps, rows)
+        said = f"task {config.task}, validation" if config.task else "text of the run, validation"
+    return Subject(
+        folder.resolve().name,
+        model,
+        {name: np.asarray(w, dtype=np.float64) for name, w in load_params(model, found).items()},
+        one.xs,
+        one.targets,
+        f"{said}; step {meta['step']}",
+        in_evaluation(model.stack, *one.xs.shape[:2]) or None,
+        rows=tuple(read_rows(folder)),
+        samples=tuple(read_flow_rows(folder)),
+        config=config.to_dict(),
+    )
+
+
+def bare(model: Model) -> Model:
+    """A run's model without what is no part of the loss or of its derivative: penalties, and clipping at every step."""
+    return replace(model, stack=model.stack.of_cells(unclipped), penalty=None)
+
+
+def _of_run(config: Config, fingerprint: Any, time_steps: int | None, batch: int) -> Batch:
+    """The first validation batch of the data that the run had."""
+    source: Source = TASKS.make(config.task) if config.task else read(config.files)
+    if source.fingerprint != fingerprint:
+        raise UserError("the data have changed since the run began (their SHA-256 differs): name a text with --text")
+    steps = time_steps or config.time_steps or source.time_steps
+    one = next(iter(source.validation(batch, steps)), None)
+    if one is None or one.xs.shape[:2] != (steps, batch):
+        raise UserError(
+            f"the validation data must hold {batch} sequences of {steps} steps, and are shorter: ask for less with "
+            "--time-steps or --batch"
+        )
+    return one
+
+
+def _of_text(
+    config: Config, vocabulary: str | None, files: Sequence[str | Path], time_steps: int | None, batch: int
+) -> Batch:
+    """The beginning of so many parts of a text, by the run's own class numbers."""
+    if vocabulary is None:
+        raise UserError(f"a run on text takes another text; this one learnt task {config.task}: leave --text out")
+    ids = coded(read(files).text, vocabulary)
+    steps = time_steps or config.time_steps or Text.time_steps
+    if len(ids) <= batch * steps:
+        raise UserError(
+            f"the text must hold {batch} sequences of {steps} steps and one character more, {batch * steps + 1}; got "
+            f"{len(ids)}: take a longer one, or ask for less with --time-steps or --batch"
+        )
+    return cut(ids, batch, steps, 0)
