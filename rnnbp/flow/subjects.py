@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from rnnbp.backends import Backend
 from rnnbp.cellbase import Params
+from rnnbp.flow.lags import LagDecomposition, lag_decomposition
 from rnnbp.flow.stacked import Stacked, within
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.model import Model, readout
 from rnnbp.numerics import HostArray
+from rnnbp.pointwise import PointwiseCell
 from rnnbp.stacking import States
+
+KEPT = 10**8  # numbers at once, 0.8 GB
+FORMED = 2 * 10**9  # numbers of gradients of single steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +30,8 @@ class Subject:
     label: what it is called in tables and pictures; source: where the batch comes from. xs (T, B, I), or class
     numbers (T, B); targets as the model's loss takes them; data name -> (T, B, *shape), what its cells need besides.
     s0: one state per cell, from the bottom up, as `Stack.scan` takes it; default what the cells start from.
-    rows, samples: of a run, its metrics and what `--flow` recorded; config: what it was asked for.
+    rows, samples: of a run, its metrics and what `--flow` recorded; config: what it was asked for. on, dtype: what
+    computes the gradient that its parts are held to, by default NumPy.
     """
 
     label: str
@@ -38,6 +45,8 @@ class Subject:
     rows: tuple[Mapping[str, Any], ...] = ()
     samples: tuple[Mapping[str, Any], ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    on: Backend | None = None
+    dtype: str = "float64"
 
     @cached_property
     def path(self) -> Trajectory:
@@ -66,6 +75,22 @@ class Subject:
         """The errors that the loss L leaves on the outputs of the stack, (T, B, O): of step t that of L_t."""
         logits, back = readout(self.params["readout.W"], self.params["readout.b"], self.ys)
         return np.asarray(back(self.model.loss(logits, self.targets)[1]())[2])
+
+    @cached_property
+    def by_lag(self) -> LagDecomposition:
+        """The gradient by lag: of all lags, or of as many as `KEPT` numbers and `FORMED` products allow."""
+        steps, batch, _ = self.path.xs.shape
+        kept, formed = 0, 0  # numbers for one error at one step
+        for path in self.layers.values():
+            cell = path.cell
+            if isinstance(cell, PointwiseCell):
+                kept += batch * len(cell.gates) * cell.hidden_size * (2 if cell.split else 1)
+            else:
+                formed += cell.count
+        most = np.arange(steps)
+        errors = (most + 1) * (steps - most / 2)  # Σ_s min(T − s, lags + 1)
+        fits = (errors * kept <= KEPT) & (errors * formed <= FORMED) & (2 * (most + 1) * formed <= KEPT)
+        return lag_decomposition(self.path, self.dys, max(0, int(np.sum(fits)) - 1))
 
     @property
     def own(self) -> Params:
