@@ -76,7 +76,7 @@ code { overflow-wrap: anywhere; } pre { white-space: pre-wrap; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { text-align: right; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid var(--faint); vertical-align: top; }
-th { font-weight: 600; } th:first-child { text-align: left; }
+th { font-weight: 600; } th:first-child { text-align: left; } td { white-space: nowrap; }
 summary { cursor: pointer; } dt { font-weight: 600; margin-top: .6rem; } dd { margin-left: 1rem; }
 svg, img { max-width: 100%; height: auto; }
 @media print { :root { color-scheme: light; } body { max-width: none; margin: 0; font-size: 10pt; }

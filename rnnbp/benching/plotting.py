@@ -89,14 +89,14 @@ def fill(axes: Any, panel: Panel) -> None:
     axes.grid(alpha=0.3)
     if panel.log:
         axes.set_yscale("log")
-        label_plainly(axes)
+        label_plainly(axes.yaxis)
     else:
         axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7, framealpha=0.7, edgecolor="none")
 
 
-def label_plainly(axes: Any) -> None:
+def label_plainly(axis: Any) -> None:
     """Numbers at a logarithmic axis: 0.8 and 1.5, not 1.5 × 10⁰; between powers of ten, too, where it shows few."""
     from matplotlib.ticker import LogFormatter
 
@@ -104,8 +104,17 @@ def label_plainly(axes: Any) -> None:
         """Which ones are shown is left to matplotlib."""
 
         def __call__(self, x: float, pos: Any = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
+            return plainly(x) if super().__call__(x, pos) else ""
 
-    axes.yaxis.set_major_formatter(Plain())
-    axes.yaxis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    axes.tick_params(axis="y", which="both", labelsize=8)
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    axis.set_tick_params(which="both", labelsize=8)
+
+
+def plainly(x: float) -> str:
+    """0.02, 1500, 3·10⁻⁷: a number of few digits as one writes it by hand."""
+    digits, _, power = f"{x:.6e}".partition("e")
+    if x == 0 or -4 < int(power) < 5:
+        return f"{x:g}"
+    ten = "10" + f"{int(power)}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return ten if float(digits) == 1 else f"{float(digits):g}·{ten}"

@@ -1,0 +1,106 @@
+"""A picture of a report as a matplotlib figure: one pair of axes for all subjects, or one for each."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+
+from rnnbp.benching.plotting import label_plainly, require_matplotlib
+from rnnbp.colours import FAINT, INK, LIGHT
+from rnnbp.flow.measures import PICTURES
+from rnnbp.flow.measures.found import Line, Panel, Picture
+from rnnbp.flow.pictures.heatmaps import draw_images
+from rnnbp.flow.pictures.legends import add_legends, direct_labels, legend_entries, legend_height, name_subject
+from rnnbp.flow.pictures.looks import MARKED, Look, Style, style_of
+from rnnbp.flow.pictures.points import left_out, placed
+from rnnbp.flow.reports import Report
+
+# text as it is written, for a label may have a $ in it; no date and no random ids, so that a picture has one file
+SETTINGS = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "rnnbp"}
+
+
+def settings(look: Look) -> dict[str, Any]:
+    """What matplotlib is told before it makes and writes a figure."""
+    inks = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    sizes = {"font.size": look.font, "axes.labelsize": look.font, "axes.titlesize": look.font}
+    small = {name: look.font - 0.5 for name in ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")}
+    return {**SETTINGS, **dict.fromkeys(inks, INK["light"]), **sizes, **small}
+
+
+def figure_of(report: Report, picture: str, look: Look) -> Any:
+    """The figure; its `settings` must be in force. Subjects are drawn in the order of the report."""
+    what, panels = PICTURES[picture], report.panels(picture)
+    style = style_of(tuple(report.found), panels)
+    together = what.together and what.colour is None and len(report.found) <= len(LIGHT)
+    groups = [panels] if together else [{subject: panel} for subject, panel in panels.items()]
+    columns = min(len(groups), look.columns)
+    rows = -(-len(groups) // columns)
+    ends = direct_labels(panels, what, look) if together else []
+    entries = [] if ends or what.colour is not None else legend_entries(style, panels, together)
+    title = fill(what.title, int(0.85 * look.letters)) if look.titled else ""
+    part, below = look.heights(rows, columns), legend_height(entries, look)
+    above = (title.count("\n") + 1) * look.font * 1.6 / 72 if title else 0.0
+    figure = require_matplotlib()(figsize=(look.width, above + part + below), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=[above + part, below]) if entries else (figure, None)
+    grid = upper.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, group in zip(grid.flat, groups, strict=False):
+        set_axes(axes, what)
+        for subject, panel in group.items():
+            draw_lines(axes, what, subject, panel, style)
+        if not together:
+            name_subject(axes, next(iter(group)), style)
+    for axes, text, x, y in ((grid[0, 0], *end) for end in ends):
+        axes.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", annotation_clip=False)
+    if what.colour is not None:
+        draw_images(upper, list(grid.flat[: len(groups)]), list(panels.values()), what)
+    for k, axes in enumerate(grid.flat):
+        axes.tick_params(labelbottom=k + columns >= len(groups))  # the last row may have a gap
+        axes.set_visible(k < len(groups))
+    if title:
+        upper.suptitle(title, fontsize="medium", fontweight="bold")
+    said = left_out(panels.values(), what) if look.titled else ""  # a page says so in its text
+    upper.supxlabel("\n".join(filter(None, (what.x.label, fill(said, look.letters)))), fontsize="medium")
+    upper.supylabel(fill(what.y.label, max(20, int(look.letters * part / look.width))), fontsize="medium")
+    if lower is not None:
+        add_legends(lower, entries, look)
+    return figure
+
+
+def set_axes(axes: Any, what: Picture) -> None:
+    """Scales, numbers and grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    if what.colour is None:
+        axes.grid(color=FAINT["light"], linewidth=0.6)
+        axes.set_axisbelow(True)
+    else:
+        axes.set_facecolor(FAINT["light"])  # shows where there is nothing
+    for axis, scale in ((axes.xaxis, what.x), (axes.yaxis, what.y)):
+        if scale.log:
+            getattr(axes, f"set_{axis.axis_name}scale")("log")
+            label_plainly(axis)
+
+
+def draw_lines(axes: Any, what: Picture, subject: str, panel: Panel, style: Style) -> None:
+    """The lines of one subject."""
+    colour = style.colour(subject)
+    for k, line in enumerate(panel.lines):
+        fits, marks = placed(line, what), style.marks(line.label, line.style)
+        y = np.where(fits, line.y, np.nan)
+        if line.style == "bars":
+            axes.stairs(y, edges(line, what), baseline=None, color=colour, **marks)
+            if len(panel.lines) == 1:
+                axes.stairs(y, edges(line, what), fill=True, color=colour, alpha=0.15)
+            continue
+        every = 1 if line.style == "points" else max(1, -(-int(fits.sum()) // MARKED))
+        marked = np.flatnonzero(fits)[k % every :: every].tolist()  # not all at the same places
+        axes.plot(np.where(fits, line.x, np.nan), y, color=colour, markevery=marked, **marks)
+
+
+def edges(line: Line, what: Picture) -> Any:
+    """Where bars over the middles x begin and end, (n + 1,): half-way between them, in the scale of the axis."""
+    x = np.log(line.x) if what.x.log else np.asarray(line.x, float)
+    width = np.diff(x) if len(x) > 1 else np.ones(1)
+    found = np.concatenate([x[:1] - width[:1] / 2, x[:-1] + width / 2 if len(x) > 1 else [], x[-1:] + width[-1:] / 2])
+    return np.exp(found) if what.x.log else found
