@@ -38,28 +38,38 @@ class Growth:
         return slope(self.lags, self.log_vector)
 
 
-def growth(path: Steps, end: int | None = None, lags: Iterable[int] | None = None, seed: int = 0) -> Growth:
+def growth(
+    path: Steps,
+    end: int | None = None,
+    lags: Iterable[int] | None = None,
+    seed: int = 0,
+    *,
+    dense: int = DENSE,
+    tolerance: float = 1e-8,
+) -> Growth:
     """How ∂s_t/∂s_k grows with the lag t−k, for t = `end` (the last state, T, if none is given).
 
-    Lags: all, if none are given; for states of more than 512 numbers, whose matrices are not made, the powers of two
-    and the longest. `seed` draws the random error and what the Lanczos method starts with.
+    Lags: all, if none are given; for states of more than `dense` numbers, whose matrices are not made, the powers of
+    two and the longest. `seed` draws the random error and what the Lanczos method starts with; `tolerance`: where its
+    residual may end, relative.
     """
-    rng, made = np.random.default_rng(seed), path.size <= DENSE
+    rng, made = np.random.default_rng(seed), path.size <= min(dense, DENSE)
     end, wanted = span(path, end, lags)
     if lags is None and not made:
         wanted = sorted({*(2**k for k in range(end.bit_length())), end})
     d = rng.standard_normal((path.xs.shape[1], path.size))
     logs = {lag: log for lag, (_, log) in enumerate(carried(path, d, end, wanted[-1]), 1)}
     if made:
-        dense = {
+        norm = {
             lag: log + log_of(np.linalg.norm(p, 2, axis=(-2, -1)))
             for lag, (p, log) in enumerate(products(path, end, wanted[-1]), 1)
             if lag in wanted
         }
-        norms, residual = np.stack(list(dense.values())), np.zeros((len(wanted), len(d)))
+        norms, residual = np.stack(list(norm.values())), np.zeros((len(wanted), len(d)))
     else:
         start = rng.standard_normal(d.shape)
-        norms, residual = map(np.stack, zip(*(lanczos_norm(path, end, lag, start) for lag in wanted), strict=True))
+        found = (lanczos_norm(path, end, lag, start, tolerance) for lag in wanted)
+        norms, residual = map(np.stack, zip(*found, strict=True))
     return Growth(np.asarray(wanted), norms, np.stack([logs[lag] for lag in wanted]), residual)
 
 
@@ -75,7 +85,9 @@ def carried(path: Steps, d: HostArray, end: int, longest: int) -> Iterator[tuple
         yield d, total
 
 
-def lanczos_norm(path: Steps, end: int, lag: int, start: HostArray) -> tuple[HostArray, HostArray]:
+def lanczos_norm(
+    path: Steps, end: int, lag: int, start: HostArray, tolerance: float = 1e-8
+) -> tuple[HostArray, HostArray]:
     """The logarithm (B,) of the largest singular value of ∂s_t/∂s_k, t = `end`, k = t − lag, and its residual.
 
     Without a matrix: vectors go back by the steps' backward and forward by their derivative. All are measured in units
@@ -98,7 +110,7 @@ def lanczos_norm(path: Steps, end: int, lag: int, start: HostArray) -> tuple[Hos
         moved, log = there(v, move)
         return np.asarray(moved * np.exp(log - unit)[:, None])
 
-    top = largest_singular(lambda d: product(d, "vjp"), lambda v: product(v, "jvp"), start)
+    top = largest_singular(lambda d: product(d, "vjp"), lambda v: product(v, "jvp"), start, tolerance)
     return unit + log_of(top.value), top.residual / np.where(top.value > 0, top.value, 1.0)
 
 

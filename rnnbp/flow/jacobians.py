@@ -41,10 +41,13 @@ class Spectra:
         return np.where(singular, np.inf, self.log_norm - np.where(singular, 0.0, last))
 
 
-def step_spectra(path: Steps) -> Spectra:
-    """The spectra of ∂s_{t+1}/∂s_t at every step t."""
-    made = (rescaled(j, 2) for j in map(_dense(path).jacobian, range(path.time_steps)))
-    return _spectra(range(path.time_steps), made, np.ones(path.time_steps))
+def step_spectra(path: Steps, steps: Iterable[int] | None = None) -> Spectra:
+    """The spectra of ∂s_{t+1}/∂s_t at every step t, or at those given."""
+    wanted = list(range(path.time_steps) if steps is None else steps)
+    if not wanted or not 0 <= min(wanted) <= max(wanted) < path.time_steps:
+        raise UserError(f"steps are from 0 to T − 1 = {path.time_steps - 1}; got {wanted or 'none'}")
+    made = (rescaled(j, 2) for j in map(_dense(path).jacobian, wanted))
+    return _spectra(wanted, made, np.ones(len(wanted)))
 
 
 def product_spectra(path: Steps, end: int | None = None, lags: Iterable[int] | None = None) -> Spectra:

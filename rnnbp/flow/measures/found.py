@@ -34,7 +34,10 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """y over x, (n,) each, nan where there is nothing; `style` is line, dashed, points or bars."""
+    """y over x, (n,) each, nan where there is nothing; `style` is line, dashed, points or bars.
+
+    label: what the line is, without the subject: the same line of another subject has the same label.
+    """
 
     label: str
     x: HostArray

@@ -2,31 +2,112 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from collections.abc import Iterator
 
 import numpy as np
 
-from rnnbp.flow.decays import decay
-from rnnbp.flow.lags import lag_decomposition, mean_by_lag
+from rnnbp.flow.decays import Decay
+from rnnbp.flow.lags import gates, mean_by_lag
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
+from rnnbp.flow.measures.thinning import falls, fitted, ranked
 from rnnbp.flow.subjects import Subject
+from rnnbp.numerics import HostArray
 
+LAG = Axis("lag u, steps back")
 PICTURES = {
     "error": Picture(
         "The error, step by step back",
-        "‖dL_t/dh_{t−u}‖ = ‖dL_t/ds_t · ∂s_t/∂s_{t−1} ··· ∂s_{t−u+1}/∂s_{t−u}‖, the mean over t",
-        Axis("lag u, steps back"),
-        Axis("‖dL_t/ds_{t−u}‖", log=True),
+        "‖dL_t/ds_{t−u}‖ = ‖dL_t/ds_t · ∂s_t/∂s_{t−1} ··· ∂s_{t−u+1}/∂s_{t−u}‖, the mean over all t with an error",
+        LAG,
+        Axis("norm of the error", log=True),
+    ),
+    "weights": Picture(
+        "The gradient, by how far back the weights were used",
+        "‖Σ_t dL_t/dW_{t−u}‖, where dL/dW = Σ_u Σ_t dL_t/dW_{t−u}",
+        LAG,
+        Axis("norm of the part of dL/dW", log=True),
+        together=False,
+    ),
+    "gates": Picture(
+        "The same for the gates of the recurrent weights",
+        "‖Σ_t dL_t/dU_{k,t−u}‖ for each gate k, whose columns of U are U_k",
+        LAG,
+        Axis("norm of the part of dL/dU_k", log=True),
+        together=False,
+    ),
+    "map": Picture(
+        "From which error to which use of the weights",
+        "‖dL_t/dU_s‖: the error met at step t, and U as it was used at step s ≤ t",
+        Axis("step s at which the weights are used"),
+        Axis("step t at which the error is met"),
+        Axis("norm of dL_t/dU_s", log=True),
+        together=False,
     ),
 }
 
 
 def measure(subject: Subject) -> Measured:
-    """The decay of the error of the whole state with the lag."""
-    found = lag_decomposition(subject.path, subject.dys)
-    by_lag = mean_by_lag(found.states[""])
-    fitted = decay(by_lag)
-    life = f"{fitted.half_life:.3g} steps" if isfinite(fitted.half_life) else "no number of steps"
-    seen = f"The error falls to a half within {life}."
-    line = Line(subject.label, np.arange(len(by_lag)), by_lag)
-    return Measured("lags", {"half-life": fitted.half_life}, (Panel("error", seen, (line,)),))
+    """The gradient of the loss by lag: of the error of the states, and of the weights by tensor and gate."""
+    found = subject.by_lag
+    met = np.any(subject.dys != 0, axis=(1, 2))
+    error = mean_by_lag(found.states[""], met)[: found.lags + 2]
+    whole = fitted(error)
+    sums = {name: of_gate for name, of_gate in found.sums.items() if np.any(of_gate[""] > 0)}
+    matrices = {name: of_gate[""] for name, of_gate in sums.items() if len(subject.path.cell.params[name].shape) > 1}
+    numbers = {"half-life": whole.half_life, "kept": whole.factor}
+    numbers |= {f"half-life {name}": fitted(by_lag).half_life for name, by_lag in matrices.items()}
+    panels = [
+        Panel("error", f"The error of the state {falls(whole)} on its way back.", tuple(_of_states(subject, met)))
+    ]
+    if matrices:
+        panels.append(Panel("weights", ranked(_rates(matrices)), tuple(_lines(matrices))))
+    by_gate = {
+        f"{name} {gate}": sums[name][gate]
+        for name in matrices
+        for gate in gates(subject.path.cell, name)
+        if gate and recurrent(name) and np.any(sums[name][gate] > 0)
+    }
+    if by_gate:
+        panels.append(Panel("gates", ranked(_rates(by_gate)), tuple(_lines(by_gate))))
+    if matrices:
+        panels.append(_map(subject, [name for name in matrices if recurrent(name)] or list(matrices)))
+    notes = (
+        [f"Errors were followed through {found.lags + 1} steps."] if found.lags + 1 < subject.path.time_steps else []
+    )
+    return Measured("lags", numbers, tuple(panels), tuple(notes))
+
+
+def recurrent(name: str) -> bool:
+    """Whether a parameter is a recurrent matrix, by the rule of `rnnbp.schemes`."""
+    return name.rpartition(".")[2].startswith("U")
+
+
+def _of_states(subject: Subject, met: HostArray) -> Iterator[Line]:
+    """The error of the whole state and, where there are several states, of each."""
+    found = subject.by_lag
+    for name in found.states if len(subject.path.cell.states) > 1 else ("",):
+        by_lag = mean_by_lag(found.states[name], met)[: found.lags + 2]
+        if np.any(by_lag > 0):
+            yield Line(name or "whole state", np.arange(len(by_lag)), _positive(by_lag), "dashed" if name else "line")
+
+
+def _rates(by_lag: dict[str, HostArray]) -> dict[str, Decay]:
+    return {name: fitted(values) for name, values in by_lag.items()}
+
+
+def _lines(by_lag: dict[str, HostArray]) -> Iterator[Line]:
+    for name, values in by_lag.items():
+        yield Line(name, np.arange(len(values)), _positive(values))
+
+
+def _map(subject: Subject, names: list[str]) -> Panel:
+    """Of the top layer's parameter; nan where s > t, or further back than was followed."""
+    table = subject.by_lag.weights[names[-1]][""]
+    at = np.unravel_index(np.argmax(table), table.shape)
+    seen = f"The largest part of dL/d{names[-1]} is that of the error of step {at[0]} and the use at step {at[1]}."
+    return Panel("map", seen, image=_positive(table))
+
+
+def _positive(values: HostArray) -> HostArray:
+    """Nan in place of zero, which has no place on a logarithmic axis."""
+    return np.where(values > 0, values, np.nan)

@@ -1,0 +1,88 @@
+"""What clipping did over a training run: how often, how much, and whether it turned the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnbp.errors import UserError
+from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
+from rnnbp.flow.measures.thinning import said
+from rnnbp.flow.subjects import Subject
+from rnnbp.numerics import HostArray
+
+STEP = Axis("training step")
+LIMITS = {"clip_value": "by value", "clip_tensor": "by tensor", "clip_norm": "by norm", "clip_step": "at every step"}
+LEFT = {"norm_ratio": "‖g'‖ / ‖g‖", "cosine": "cosine", "cosine_min": "smallest cosine"}
+PICTURES = {
+    "clipped": Picture(
+        "How often gradients were clipped",
+        "the share of the steps since the last row of metrics whose gradient was above the limit",
+        STEP,
+        Axis("share of steps"),
+        together=False,
+    ),
+    "after clipping": Picture(
+        "What clipping left of the gradient",
+        "g before, g' after: ‖g'‖ / ‖g‖ and cos = ⟨g, g'⟩ / (‖g‖ ‖g'‖), means over steps. By norm alone the direction "
+        "stays, cos = 1",
+        STEP,
+        Axis("beside the gradient before"),
+        together=False,
+    ),
+    "gradient norm": Picture(
+        "The gradient's norm before clipping",
+        "‖g‖ over all parameters, the mean of the steps since the last row of metrics",
+        STEP,
+        Axis("norm of the gradient", log=True),
+    ),
+}
+
+
+def measure(subject: Subject) -> Measured:
+    """Of a run, from its metrics; what clipping at every step did is known of the rows' last steps alone."""
+    rows = [row for row in subject.rows if row.get("step")]
+    if not rows:
+        raise UserError("clipping is what a training run did; this is no run, or one without a row of metrics")
+    fired = {name: column for name in LIMITS if (column := _column(rows, name)) is not None}
+    if not fired:
+        raise UserError("this run clips nothing: train with --clip-norm, --clip-value, --clip-tensor or --clip-step")
+    step = np.array([row["step"] for row in rows])
+    counts = np.diff(step, prepend=0)
+    left = {name: column for name in LEFT if (column := _column(rows, name)) is not None}
+    numbers = {f"clipped {LIMITS[name]}": _mean(column, counts) for name, column in fired.items()}
+    numbers |= {name: _mean(left[key], counts) for key, name in LEFT.items() if key in left and key != "cosine_min"}
+    if "cosine_min" in left:
+        numbers["smallest cosine"] = float(np.nanmin(left["cosine_min"]))
+    often = ", ".join(f"{_mean(column, counts):.0%} {LIMITS[name]}" for name, column in fired.items())
+    panels = [
+        Panel(
+            "clipped", f"Of the steps were clipped: {often}.", tuple(Line(LIMITS[k], step, y) for k, y in fired.items())
+        )
+    ]
+    if left:
+        seen = " and ".join(f"{name} is {said(_mean(left[key], counts))}" for key, name in LEFT.items() if key in left)
+        panels.append(
+            Panel("after clipping", f"On average {seen}.", tuple(Line(LEFT[k], step, y) for k, y in left.items()))
+        )
+    if (norm := _column(rows, "grad_norm")) is not None:
+        lines = [Line("before clipping", step, norm)]
+        if limit := subject.config.get("clip_norm"):
+            lines.append(Line("limit of the norm", step, np.full(len(step), float(limit)), "dashed"))
+        seen = f"The mean norm is {said(_mean(norm, counts))}, the largest of a row {said(np.nanmax(norm))}."
+        panels.append(Panel("gradient norm", seen, tuple(lines)))
+    return Measured("clipping", numbers, tuple(panels))
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> HostArray | None:
+    """The numbers of a column, nan where a row has none; None where no row has one."""
+    values = np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=np.float64)
+    return values if np.any(np.isfinite(values)) else None
+
+
+def _mean(values: HostArray, counts: HostArray) -> float:
+    """Over the steps: a row counts as many as it sums up."""
+    there = np.isfinite(values)
+    return float(np.sum(values[there] * counts[there]) / np.sum(counts[there]))

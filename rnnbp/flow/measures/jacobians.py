@@ -1,0 +1,160 @@
+"""What one step, and what many steps, do to an error: the Jacobians of the whole state and their products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnnbp.flow.growing import Growth, carried, growth, lanczos_norm, slope
+from rnnbp.flow.jacobians import DENSE, Spectra, product_spectra, step_spectra
+from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
+from rnnbp.flow.measures.thinning import exp, first_sequence, powers, said, said_exp, spread
+from rnnbp.flow.steps import HBlockWithoutCarousel, Steps
+from rnnbp.flow.subjects import Subject
+from rnnbp.flow.trajectories import Trajectory
+from rnnbp.numerics import HostArray
+
+SMALL = 128  # numbers of a state up to which the products of all lags are made
+WORK = 3e8  # N³ times the steps whose spectra are computed
+FARTHEST = 32  # steps of the longest product whose norm is found without a matrix
+TOLERANCE = 1e-3  # of those, relative
+PICTURES = {
+    "steps": Picture(
+        "What one step does to an error",
+        "the singular values of J_t = ∂s_t/∂s_{t−1}, the whole state (h, c, …) by the one before, and its largest "
+        "|eigenvalue|",
+        Axis("step t"),
+        Axis("factor", log=True),
+        together=False,
+    ),
+    "condition": Picture(
+        "How unevenly one step treats errors",
+        "the largest singular value of J_t over the smallest",
+        Axis("step t"),
+        Axis("condition number of J_t", log=True),
+    ),
+    "products": Picture(
+        "What many steps do to an error",
+        "∂s_T/∂s_{T−u} = J_T ··· J_{T−u+1}: its largest singular value, and what a random error is multiplied by; the "
+        "product of the blocks ∂h_t/∂h_{t−1} alone (h-block) leaves out what c carries",
+        Axis("lag u, steps back"),
+        Axis("factor", log=True),
+    ),
+    "product values": Picture(
+        "In how many directions errors survive",
+        "the singular values of ∂s_T/∂s_{T−u}, those that rounding does not hide",
+        Axis("lag u, steps back"),
+        Axis("singular value", log=True),
+        together=False,
+    ),
+}
+
+
+def measure(subject: Subject) -> Measured:
+    """Singular values, spectral radius and condition of J_t, and the growth of products: of the whole state and, for
+    what it is worth, of the h-block alone.
+    """
+    path, notes = first_sequence(subject.path), []
+    if subject.path.xs.shape[1] > 1:
+        notes.append("Jacobians are those along the first sequence of the batch.")
+    of_steps, numbers = _of_steps(path, notes)
+    whole, numbers["exponent"] = _products(path, "", notes)
+    lines, e = whole, numbers["exponent"]
+    seen = f"On its way back an error is multiplied by {said_exp(e)} a step, an exponent of {said(e)}."
+    top = first_sequence(list(subject.layers.values())[-1])
+    if len(top.cell.states) > 1:
+        block, numbers["h-block exponent"] = _products(HBlockWithoutCarousel(top), "h-block", [])
+        lines += block
+        which = "the top layer's h-block" if top.size < path.size else "the h-block"
+        seen += (
+            f" The product of {which} alone, without the carousel, has {said(numbers['h-block exponent'])}: it is no "
+        )
+        seen += "derivative of anything."
+    panels = [*of_steps, Panel("products", seen, lines)]
+    if path.size <= SMALL:
+        panels.append(_values(product_spectra(path)))
+    return Measured("jacobians", numbers, tuple(panels), tuple(notes))
+
+
+def _of_steps(path: Trajectory, notes: list[str]) -> tuple[list[Panel], dict[str, float]]:
+    """The pictures of single steps: all spectra where matrices are made, else the largest singular value."""
+    if path.size > DENSE:
+        at = spread(0, path.time_steps, 8)
+        start = np.random.default_rng(0).standard_normal((1, path.size))
+        top = exp(np.array([lanczos_norm(path, t + 1, 1, start, TOLERANCE)[0][0] for t in at]))
+        notes.append(
+            f"The state has {path.size} numbers: of J_t the largest singular value alone, to {TOLERANCE:g}, at "
+            f"{len(at)} of {path.time_steps} steps, by the Lanczos method."
+        )
+        numbers = {"largest": float(np.nanmedian(top))}
+        seen = f"The largest singular value of a step is {said(numbers['largest'])}, the median of the steps shown."
+        return [Panel("steps", seen, (Line("largest", np.asarray(at), top),))], numbers
+    at = spread(0, path.time_steps, max(4, int(WORK / path.size**3)))
+    if len(at) < path.time_steps:
+        notes.append(f"Spectra of J_t at {len(at)} of {path.time_steps} steps.")
+    spectra = step_spectra(path, at)
+    values = {name: exp(logs) for name, logs in _ends(spectra).items()}
+    radius, condition = exp(spectra.log_radius[:, 0]), exp(spectra.log_condition[:, 0])
+    numbers = {"largest": float(np.nanmedian(values["largest"])), "radius": float(np.nanmedian(_zero(radius)))}
+    lines = (*_drawn(spectra.at, values), *_drawn(spectra.at, {"spectral radius": radius}, "dashed"))
+    seen = (
+        f"At the median step the largest singular value is {said(numbers['largest'])} and the largest |eigenvalue| "
+        f"{said(numbers['radius'])}: the one bounds a single step, the other rules many."
+    )
+    panels = [Panel("steps", seen, lines)] if lines else []
+    if np.any(np.isfinite(condition)):
+        middle = said(float(np.nanmedian(condition)))
+        seen = f"The condition number is {middle} at the median step; where a step is singular to rounding it has none."
+        panels.append(Panel("condition", seen, _drawn(spectra.at, {"condition": condition})))
+    return panels, numbers
+
+
+def _products(path: Steps, name: str, notes: list[str]) -> tuple[tuple[Line, ...], float]:
+    """The lines of a product over the lag, and the exponent: of the norm where that is known for all lags, else that of
+    a random error.
+    """
+    every = np.arange(1, path.time_steps + 1)
+    style = "dashed" if name else "line"
+    names = {kind: f"{name}, {kind}" if name else kind for kind in ("largest", "random error")}
+    if path.size <= SMALL:
+        found = growth(path)
+        lines = _drawn(every, {names["largest"]: exp(found.log_norm[:, 0])}, style)
+        return lines + _drawn(every, {names["random error"]: exp(found.log_vector[:, 0])}, style), _exponent(found)
+    near = growth(path, lags=powers(min(FARTHEST, path.time_steps)), dense=0, tolerance=TOLERANCE)
+    d = np.random.default_rng(0).standard_normal((1, path.size))
+    logs = np.stack([log for _, log in carried(path, d, path.time_steps, path.time_steps)])
+    notes.append(
+        f"Exponents are those of a random error over all lags; norms of products, to {TOLERANCE:g}, up to lag "
+        f"{near.lags[-1]} alone."
+    )
+    lines = _drawn(near.lags, {names["largest"]: exp(near.log_norm[:, 0])}, style)
+    return lines + _drawn(every, {names["random error"]: exp(logs[:, 0])}, style), float(slope(every, logs)[0])
+
+
+def _exponent(found: Growth) -> float:
+    return float(found.exponent[0])
+
+
+def _values(spectra: Spectra) -> Panel:
+    values = {name: exp(logs) for name, logs in _ends(spectra).items()}
+    alive = int(np.sum(np.isfinite(spectra.log_values[-1, 0]) & (spectra.log_values[-1, 0] > np.log(0.01))))
+    seen = (
+        f"Over {spectra.at[-1]} steps {alive} of {spectra.log_values.shape[-1]} directions keep more than a hundredth "
+        "of an error."
+    )
+    return Panel("product values", seen, _drawn(spectra.at, values))
+
+
+def _ends(spectra: Spectra) -> dict[str, HostArray]:
+    """The largest, the median and the smallest singular value, as logarithms (S,)."""
+    logs = spectra.log_values[:, 0]
+    return {"largest": logs[:, 0], "median": logs[:, logs.shape[-1] // 2], "smallest": logs[:, -1]}
+
+
+def _drawn(at: HostArray, values: dict[str, HostArray], style: str = "line") -> tuple[Line, ...]:
+    """Lines of what is there at all."""
+    return tuple(Line(name, at, y, style) for name, y in values.items() if np.any(np.isfinite(y)))
+
+
+def _zero(values: HostArray) -> HostArray:
+    """Zero for what is too small to be a number."""
+    return np.where(np.isnan(values), 0.0, values)

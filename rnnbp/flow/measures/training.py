@@ -1,0 +1,75 @@
+"""What was recorded while a run was trained: the numbers of measurements, and the loss beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from rnnbp.errors import UserError
+from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
+from rnnbp.flow.measures.thinning import said
+from rnnbp.flow.subjects import Subject
+
+STEP = Axis("training step")
+MOST = 8  # lines of a picture
+PICTURES = {
+    "loss": Picture(
+        "The loss over training",
+        "the mean loss of the training steps since the last row, and that of the validation data",
+        STEP,
+        Axis("loss"),
+        together=False,
+    ),
+}
+
+
+def recorded(measures: Iterable[str]) -> dict[str, Picture]:
+    """A picture over training for each measurement."""
+    return {
+        f"{name} over training": Picture(
+            f"Over training: {name}",
+            f"the numbers of measurement {name}, with the weights of that step, on sequences of its batch",
+            STEP,
+            Axis("value"),
+            together=False,
+        )
+        for name in measures
+    }
+
+
+def measure(subject: Subject) -> Measured:
+    """The samples of `train --flow`, a picture for each measurement, and the loss."""
+    if not subject.samples:
+        raise UserError("nothing was recorded over training: train a run with --flow every=100")
+    step = np.array([row["step"] for row in subject.samples])
+    panels, notes = [_loss(subject)] if subject.rows else [], []
+    numbers: dict[str, float] = {"samples": float(len(step))}
+    by_measure: dict[str, list[Line]] = {}
+    for column in (name for name in subject.samples[0] if name != "step"):
+        of, _, name = column.partition(".")
+        values = [row.get(column) for row in subject.samples]
+        y = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+        if np.any(np.isfinite(y)):
+            by_measure.setdefault(of, []).append(Line(name, step, y))
+    for of, lines in by_measure.items():
+        if len(lines) > MOST:
+            notes.append(f"Of {of} the first {MOST} of {len(lines)} numbers.")
+        first = lines[0]
+        there = np.flatnonzero(np.isfinite(first.y))
+        change = f"from {said(first.y[there[0]])} to {said(first.y[there[-1]])}"
+        seen = f"{first.label.capitalize()} goes {change} between steps {step[there[0]]} and {step[there[-1]]}."
+        panels.append(Panel(f"{of} over training", seen, tuple(lines[:MOST])))
+    return Measured("training", numbers, tuple(panels), tuple(notes))
+
+
+def _loss(subject: Subject) -> Panel:
+    step = np.array([row["step"] for row in subject.rows])
+    lines = []
+    for name, label in (("train_loss", "training"), ("valid_loss", "validation")):
+        y = np.array([np.nan if row.get(name) is None else row[name] for row in subject.rows], dtype=np.float64)
+        if np.any(np.isfinite(y)):
+            lines.append(Line(label, step, y))
+    last = lines[-1].y
+    seen = f"The {lines[-1].label} loss goes from {said(last[0])} to {said(last[-1])} in {step[-1]} steps."
+    return Panel("loss", seen, tuple(lines))
