@@ -49,6 +49,12 @@ def refuse_path(option: str, path: Path, endings: dict[str, tuple[str, ...]], fo
 
 def write_file(what: str, path: Path, write: Callable[[Path], object]) -> None:
     """`write` makes a file, whole or not at all; where it is gets told."""
+    put_file(path, write)
+    say(f"{what} {path}")
+
+
+def put_file(path: Path, write: Callable[[Path], object]) -> None:
+    """`write` makes a file, whole or not at all."""
     with NamedTemporaryFile(dir=path.parent, suffix=f".part{path.suffix}", delete=False) as beside:
         made = Path(beside.name)
     try:
@@ -57,7 +63,6 @@ def write_file(what: str, path: Path, write: Callable[[Path], object]) -> None:
         made.replace(path)
     finally:
         made.unlink(missing_ok=True)
-    say(f"{what} {path}")
 
 
 def print_json(value: Any) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rnnbp.checking.report import finite
 from rnnbp.errors import UserError, unknown
-from rnnbp.flow.measures import MEASURES, PICTURES
-from rnnbp.flow.measures.found import Measured, Panel
+from rnnbp.flow.measures import DEFAULT, MEASURES, PICTURES
+from rnnbp.flow.measures.found import Measured, Panel, Picture
 from rnnbp.flow.subjects import Subject
 
 Progress = Callable[[str, int, int], None]
@@ -17,10 +17,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """found: subject's label -> measurement -> what it found. Labels are in the order of the subjects."""
+    """found: subject's label -> measurement -> what it found. Labels are in the order of the subjects. about: label ->
+    where its batch comes from, and its sizes.
+    """
 
     title: str
     found: Mapping[str, Mapping[str, Measured]]
+    about: Mapping[str, str] = field(default_factory=dict)
 
     def panels(self, picture: str) -> dict[str, Panel]:
         """Subject -> its part of a picture, of those that have one."""
@@ -39,10 +42,12 @@ class Report:
         return [name for name in PICTURES if self.panels(name)]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with every curve; null for what is not finite."""
+        """Plain values, with every curve, and what the pictures mean; null for what is not finite."""
         found: dict[str, Any] = finite(
             {
                 "title": self.title,
+                "about": dict(self.about),
+                "pictures": {name: _meaning(PICTURES[name]) for name in self.pictures},
                 "subjects": {label: {name: _plain(m) for name, m in one.items()} for label, one in self.found.items()},
             }
         )
@@ -52,14 +57,14 @@ class Report:
 def measure(
     subjects: Sequence[Subject], measures: Sequence[str] = (), title: str = "", progress: Progress = lambda *_: None
 ) -> Report:
-    """Each measurement of each subject; none named: all. One that does not fit a subject says why, and is left out."""
+    """Each measurement of each subject; none named: those in `DEFAULT`. One that does not fit a subject says why."""
     for name in measures:
         if name not in MEASURES:
             raise unknown("measurement", name, MEASURES)
     labels = [subject.label for subject in subjects]
     if not labels or len(set(labels)) < len(labels):
         raise UserError(f"flow takes subjects with labels that differ; got {', '.join(labels) or 'none'}")
-    wanted = list(measures or MEASURES)
+    wanted = list(measures or DEFAULT)
     found: dict[str, dict[str, Measured]] = {}
     for subject in subjects:
         found[subject.label] = {}
@@ -70,7 +75,13 @@ def measure(
             except UserError as error:
                 found[subject.label][name] = Measured(name, refused=str(error))
         progress(subject.label, len(wanted), len(wanted))
-    return Report(title, found)
+    return Report(title, found, {subject.label: subject.about for subject in subjects})
+
+
+def _meaning(picture: Picture) -> dict[str, Any]:
+    axes = {"x": picture.x, "y": picture.y, "colour": picture.colour}
+    found = {name: axis._asdict() for name, axis in axes.items() if axis is not None}
+    return {"title": picture.title, "formula": picture.formula} | found
 
 
 def _plain(m: Measured) -> dict[str, Any]:

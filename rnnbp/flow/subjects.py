@@ -48,6 +48,15 @@ class Subject:
     on: Backend | None = None
     dtype: str = "float64"
 
+    @property
+    def about(self) -> str:
+        """Where the batch comes from, and the sizes, in one line."""
+        stack, (steps, batch) = self.model.stack, self.xs.shape[:2]
+        cells = [cell for _, cell in stack.cells]
+        widths = f"I = {stack.input_size}, H = {cells[0].hidden_size}"
+        more = f", {len(cells)} layers" if len(cells) > 1 else ""
+        return f"{self.source}, T = {steps}, B = {batch}, {widths}{more}"
+
     @cached_property
     def path(self) -> Trajectory:
         """The whole stack along the batch: its one cell, or all its layers as one, by the names of the stack."""

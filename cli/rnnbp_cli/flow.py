@@ -1,0 +1,205 @@
+"""`rnnbp flow`: where does the gradient go, and where does it vanish?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rnnbp_cli.options import (
+    BackendOption,
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    fail,
+    print_json,
+    put_file,
+    refuse_path,
+    say,
+    set_threads,
+    write_file,
+)
+from rnnbp_cli.tables import progress_bar
+
+if TYPE_CHECKING:
+    from rnnbp.flow.reports import Report
+    from rnnbp.flow.subjects import Subject
+
+THREADS = 1  # products are small here, and threads that wait for each other cost more than they give
+ENDINGS = (".png", ".svg")
+
+
+def flow(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CELL|RUN", help="NAME:option=value,… or a run folder; several [default: lstm]"),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Cells on a batch of a task: copy, adding … [default: noise]")
+    ] = None,
+    text: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="On a batch of this text, UTF-8.")] = None,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCHEME", help="Draw cells so: orthogonal, irnn, chrono:T_MAX, U=orthogonal,b.f=1 …; or again"
+        ),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,…", help="lags, jacobians, terms, …; one, several, or again [default: all]"),
+    ] = None,
+    time_steps: Annotated[int | None, typer.Option(help="Steps T [default: 64, or the data's, or the run's]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Sequences B [default: 2]")] = None,
+    input: Annotated[int | None, typer.Option(help="Input size I of cells on noise [default: 32]")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden size H of cells [default: 64]")] = None,
+    layers: Annotated[int | None, typer.Option(help="Cells on top of each other [default: 1]")] = None,
+    seed: SeedOption = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Of runs: best or last [default: best]")] = None,
+    backend: BackendOption = None,
+    device: DeviceOption = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Of the gradient that a backend computes beside its parts: float64 or float32 [float64]"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help=f"Threads of the CPU, for BLAS [default: {THREADS}]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write every picture there, as PNG and SVG.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the report as one page that needs nothing else.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --out and --report replace files.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the flow of the gradient: of cells with fresh weights, or of runs on their own data or another text.
+
+    All is computed in float64 on the host, exact to rounding. The gradient of the same batch on --backend is compared
+    with the sum of its parts (measure gradient).
+    """
+    runs, cells = split(what or ["lstm"])
+    of_cells = {"input": input, "hidden": hidden, "layers": layers, "init": init, "task": task, "seed": seed}
+    of_gradient = {"backend": backend, "device": device, "dtype": dtype}
+    names = [name.strip() for words in measure or [] for name in words.split(",")]
+    refuse(runs, cells, of_cells, checkpoint, of_gradient, names)
+    set_threads(threads, backend, before=THREADS)
+    refuse_files(out, report, force)
+
+    from rnnbp.backends import backend as find_backend
+    from rnnbp.benching.plotting import require_matplotlib
+    from rnnbp.flow.reports import measure as measured
+
+    if out is not None or report is not None:
+        require_matplotlib()
+    on = find_backend(backend, device)
+    sizes: dict[str, Any] = {"time_steps": time_steps, "batch": batch, "files": tuple(map(str, text or ()))}
+    subjects = of_runs(runs, checkpoint or "best", sizes)
+    if cells:
+        subjects += of_specs(
+            cells, init, sizes | {"task": task, "input_size": input, "seed": seed or 0}, hidden, layers
+        )
+    subjects = [replace(one, on=on, dtype=dtype or "float64") for one in subjects]
+    with progress_bar() as progress:
+        found = measured(subjects, names, "The flow of the gradient", progress)
+    if json:
+        print_json(found.to_json())
+    else:
+        from rnnbp_cli.flow_summary import show
+
+        show(found)
+    write(found, out, report)
+
+
+def split(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The folders, which are runs, and the cells."""
+    runs = [Path(word) for word in words if Path(word).is_dir()]
+    return runs, [word for word in words if Path(word) not in runs]
+
+
+def refuse(
+    runs: Sequence[Path],
+    cells: Sequence[str],
+    of_cells: dict[str, Any],
+    checkpoint: str | None,
+    of_gradient: dict[str, Any],
+    names: Sequence[str],
+) -> None:
+    """What is given must be taken."""
+    if not cells:
+        for word, value in of_cells.items():
+            if value is not None and value != []:
+                fail(f"--{word} is for cells with fresh weights; got runs alone: leave it out")
+    if checkpoint is not None and not runs:
+        fail("--checkpoint is for runs; got cells alone: leave it out, or name the folder of a run")
+    if names and "gradient" not in names:
+        for word, value in of_gradient.items():
+            if value is not None:
+                fail(f"--{word} is for the measure gradient, which is not among {', '.join(names)}: add it")
+    if of_gradient["dtype"] not in (None, "float32", "float64"):
+        fail(f"--dtype must be float64 or float32; got {of_gradient['dtype']!r}")
+
+
+def refuse_files(out: Path | None, report: Path | None, force: bool) -> None:
+    """Where files go is known to be good before anything is computed."""
+    if report is not None:
+        refuse_path("--report", report, {"HTML": (".html", ".htm")}, force)
+    if out is None:
+        if force and report is None:
+            fail("--force lets --out and --report replace files; got neither: leave it out")
+        return
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        fail(f"--out needs a folder that can be written to; {there} is none: name another")
+    from rnnbp.flow.measures import PICTURES
+
+    taken = [path for name in PICTURES for path in files_of(out, name) if path.exists()]
+    if taken and not force:
+        fail(f"--out replaces no picture; {taken[0]} is there: name another folder, or say --force")
+
+
+def files_of(out: Path, picture: str) -> list[Path]:
+    """The files that a picture is written to."""
+    return [out / f"{picture.replace(' ', '-')}{ending}" for ending in ENDINGS]
+
+
+def of_runs(runs: Sequence[Path], checkpoint: str, sizes: dict[str, Any]) -> list[Subject]:
+    """Every run at a checkpoint; folders of one name are told apart by their paths."""
+    from rnnbp.training.trained import run_subject
+
+    names = [run.resolve().name for run in runs]
+    return [
+        replace(run_subject(run, checkpoint, **sizes), label=name if names.count(name) == 1 else str(run))
+        for run, name in zip(runs, names, strict=True)
+    ]
+
+
+def of_specs(
+    cells: Sequence[str], init: Sequence[str] | None, problem: dict[str, Any], hidden: int | None, layers: int | None
+) -> list[Subject]:
+    """Every cell with every initialisation."""
+    from rnnbp.flow.fresh import fresh_subjects
+
+    given = {"hidden_size": hidden, "layers": layers}
+    sizes = {name: size for name, size in given.items() if size is not None}
+    return fresh_subjects(cells, init or [None], **problem, **sizes)
+
+
+def write(found: Report, out: Path | None, report: Path | None) -> None:
+    """The pictures and the page."""
+    if out is not None:
+        from rnnbp.flow.pictures.drawing import draw
+
+        out.mkdir(parents=True, exist_ok=True)
+        for name in found.pictures:
+            for path in files_of(out, name):
+                put_file(path, partial(draw, found, name))
+        say(f"{len(found.pictures)} pictures, as PNG and SVG, in {out}")
+    if report is not None:
+        from rnnbp.flow.pictures.page import page
+
+        text = page(found)
+        write_file("report", report, lambda made: made.write_text(text, encoding="utf-8"))
