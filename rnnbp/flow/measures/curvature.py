@@ -33,7 +33,7 @@ def measure(subject: Subject) -> Measured:
             raise UserError(f"curvature is that of a function whose gradient is known; this {path.cell.inexact}")
 
     def gradient(params: Params) -> Params:
-        found: Params = subject.model(params, subject.xs, subject.targets, data=subject.data)[2]()[0]
+        found: Params = subject.model(params, subject.xs, subject.targets, subject.s0, data=subject.data)[2]()[0]
         return found
 
     along = curvature_along(gradient, subject.params)

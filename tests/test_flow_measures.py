@@ -1,0 +1,158 @@
+"""What holds of every measurement, of any cell: its pictures can be drawn, and its numbers are numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isinf, isnan
+
+import numpy as np
+import pytest
+from flow_subjects import CELLS, H, T, of, subject
+from helpers import refusal
+
+from rnnbp.errors import UserError
+from rnnbp.flow.measures import DEFAULT, MEASURES, MODULES, PICTURES, training
+from rnnbp.flow.measures.found import Line, Measured, Panel
+from rnnbp.flow.measures.layering import by_layer
+from rnnbp.flow.reports import measure
+from rnnbp.model import Model
+from rnnbp.stacking import Stack
+
+ROWS = tuple(
+    {"step": step, "grad_norm": 2.0 / (1 + step), "train_loss": 1.0, "valid_loss": 0.9, "clip_norm": 0.5}
+    | {"norm_ratio": 0.7, "cosine": 1.0, "cosine_min": 1.0}
+    for step in (0, 10, 20)
+)
+SAMPLES = (
+    {"step": 0, "lags.half-life": 3.0},
+    {"step": 10, "lags.half-life": None},
+    {"step": 20, "lags.half-life": 5.0},
+)
+INFINITE = ("half-life", "largest step", "exponent", "condition")  # what does not fall; what needs no bound
+
+
+def run(cell, layers=1):
+    return replace(subject(cell, layers), rows=ROWS, samples=SAMPLES, config={"clip_norm": 1.0})
+
+
+def mixed():
+    """A GRU, and an LSTM above it that adds what it reads."""
+    low, high = subject("gru").model.stack.layers[0][0], subject("lstm").model.stack.layers[0][0]
+    stack = Stack(((low,), (replace(high, input_size=H),)), (1,))
+    return replace(of(Model(stack, 2, subject("gru").model.loss), "mixed"), rows=ROWS)
+
+
+SUBJECTS = {
+    **{cell: (lambda cell=cell: run(cell)) for cell in CELLS},
+    "two layers": lambda: run("lstm", 2),
+    "two plain layers": lambda: run("rnn", 2),
+    "mixed": mixed,
+}
+FITS = {  # what is refused, where not all is taken
+    "bounds": {"rnn", "two plain layers"},
+    "terms": {"lstm", "lstm:peepholes=true", "gru", "gru:reset=before", "two layers", "mixed"},
+    "carousel": {"lstm", "lstm:peepholes=true", "two layers", "mixed"},
+    "saturation": set(SUBJECTS) - {"rhn"},
+    "training": set(SUBJECTS) - {"mixed"},
+}
+
+
+@pytest.fixture(scope="module", params=list(SUBJECTS))
+def found(request):
+    """Name, and every measurement of it."""
+    what = SUBJECTS[request.param]()
+    return request.param, measure([what], list(MEASURES)).found[what.label]
+
+
+def test_what_is_refused_says_why(found):
+    name, every = found
+    for what, one in every.items():
+        assert bool(one.refused) == (name not in FITS.get(what, SUBJECTS)), (what, one.refused)
+        assert "\n" not in one.refused and one.measure == what
+
+
+def test_numbers_are_numbers(found):
+    for what, one in found[1].items():
+        assert one.refused or one.numbers, what
+        for name, x in one.numbers.items():
+            assert isinstance(x, float) and not isnan(x), (what, name, x)
+            assert not isinf(x) or any(word in name for word in INFINITE), (what, name, x)
+
+
+def test_pictures_can_be_drawn(found):
+    for what, one in found[1].items():
+        assert len({panel.picture for panel in one.panels}) == len(one.panels), what
+        for panel in one.panels:
+            picture = PICTURES[panel.picture]
+            assert (panel.image is None) == (picture.colour is None) and bool(panel.lines) == (panel.image is None)
+            assert len({line.label for line in panel.lines}) == len(panel.lines), panel.picture
+            for line in panel.lines:
+                assert_drawn(line, picture.x.log, picture.y.log, f"{panel.picture}: {line.label}")
+            if panel.image is not None:
+                assert panel.image.shape == (T, T) and np.nanmin(panel.image) > 0
+
+
+def assert_drawn(line, log_x, log_y, where):
+    assert line.x.shape == line.y.shape == (len(line.x),), where
+    assert line.style in ("line", "dashed", "points", "bars"), where
+    there = np.isfinite(line.y)
+    assert there.any() and np.isfinite(line.x).all(), where
+    assert not log_x or np.all(line.x > 0), where
+    assert not log_y or np.all(line.y[there] > 0), where
+
+
+def test_sentences_have_numbers_in_them(found):
+    for one in found[1].values():
+        for panel in one.panels:
+            assert panel.seen.endswith(".") and any(c.isdigit() for c in panel.seen), panel.seen
+            assert "nan" not in panel.seen.split() and "\n" not in panel.seen, panel.seen
+        assert all(note.endswith(".") or "is left out" in note for note in one.notes)
+
+
+def test_numbers_have_the_same_names_whatever_the_weights():
+    """A run's columns are those of its first sample."""
+    for cell, layers in (("lstm:peepholes=true", 2), ("rnn", 1)):
+        one = run(cell, layers)
+        other = replace(one, params={name: 3 * w + 0.1 for name, w in one.params.items()})
+        for what, measured in measure([one], list(MEASURES)).found[cell].items():
+            assert measured.refused or list(MEASURES[what](other).numbers) == list(measured.numbers), what
+
+
+def test_a_picture_belongs_to_one_measurement():
+    names = [name for module in (*MODULES, training) for name in module.PICTURES]
+    assert len(set(names)) == len(names) and set(names) < set(PICTURES)
+    assert {f"{name} over training" for name in MEASURES} == set(PICTURES) - set(names)
+    assert set(DEFAULT) <= set(MEASURES) and set(measure([subject("rnn")]).found["rnn"]) == set(DEFAULT)
+
+
+def test_layer_by_layer():
+    two = subject("lstm", 2)
+    lower, upper = two.layers.values()
+
+    def size(path):
+        panel = Panel("terms", "It is wide.", (Line("x", np.ones(1), np.ones(1)),))
+        return Measured("terms", {"width": float(path.xs.shape[-1])}, (panel,), ("a note",))
+
+    def above(path):
+        if path is lower:
+            raise UserError("it is the lower one")
+        return size(path)
+
+    def nothing(path):
+        raise UserError(f"{path.xs.ndim} axes")
+
+    every = by_layer(two, size)
+    assert every.numbers == {"0.width": 3.0, "1.width": 4.0} and every.notes == ("a note",) and every.measure == "terms"
+    assert [line.label for line in every.panels[0].lines] == ["0.x", "1.x"]
+    assert every.panels[0].seen == "Layer 0: It is wide. Layer 1: It is wide."
+    some = by_layer(two, above)
+    assert some.numbers == {"1.width": 4.0} and some.notes[1] == "Layer 0 is left out: it is the lower one"
+    assert refusal(lambda: by_layer(two, nothing)) == "3 axes"
+    assert by_layer(subject("lstm"), size).numbers == {"width": 3.0}
+    assert MEASURES["terms"](two).numbers["1.f"] == MEASURES["terms"](alone(two, upper)).numbers["f"]
+
+
+def alone(two, path):
+    """A subject of that layer."""
+    one = of(Model(Stack(((path.cell,),)), 2, two.model.loss), "one")
+    return replace(one, params=one.params | {f"0.{name}": w for name, w in path.params.items()}, xs=path.xs)

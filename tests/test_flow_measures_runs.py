@@ -1,0 +1,130 @@
+"""Curvature, and the measurements of training runs, against dense Hessians, differences and means written out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+from flow_subjects import line, numbers, subject
+from helpers import refusal
+
+from rnnbp.around.clipping import clipped
+from rnnbp.flow.measures import MEASURES, curvature
+
+
+def flat(named):
+    return np.concatenate([np.ravel(d) for d in named.values()])
+
+
+def dense_hessian(what):
+    """By central differences of the model's gradient, and the gradient."""
+    sizes, step = np.cumsum([w.size for w in what.params.values()])[:-1], 1e-5
+
+    def gradient(theta):
+        parts = np.split(theta, sizes)
+        params = {name: part.reshape(w.shape) for (name, w), part in zip(what.params.items(), parts, strict=True)}
+        return flat(what.model(params, what.xs, what.targets)[2]()[0])
+
+    theta = flat(what.params)
+    made = np.array([(gradient(theta + e) - gradient(theta - e)) / 2 / step for e in step * np.eye(theta.size)])
+    return (made + made.T) / 2, gradient(theta)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_curvature_is_that_of_the_dense_hessian(cell, monkeypatch):
+    monkeypatch.setattr(curvature, "TOLERANCE", 1e-8)
+    what = subject(cell, hidden=2)
+    hessian, g = dense_hessian(what)
+    every = np.linalg.eigvalsh(hessian)
+    wanted = every[np.argsort(-abs(every))][:3]
+    found = numbers("curvature", what)
+    assert found["along the gradient"] == pytest.approx(g @ hessian @ g / (g @ g), abs=1e-7)
+    assert found["largest"] == pytest.approx(wanted[0], abs=1e-7) and found["error"] < 1e-6
+    assert found["largest step"] == pytest.approx(2 / every[-1], rel=1e-6)
+    assert line("curvature", what, "curvature", "eigenvalues")[1] == pytest.approx(wanted, abs=1e-7)
+
+
+def test_curvature_of_a_large_network_is_that_along_the_gradient(monkeypatch):
+    what = subject("gru")
+    both = numbers("curvature", what)
+    monkeypatch.setattr(curvature, "WORK", 0)
+    found = MEASURES["curvature"](what)
+    assert found.numbers == {"along the gradient": both["along the gradient"]} and "too long" in found.notes[0]
+
+
+def test_without_positive_curvature_every_step_is_stable(monkeypatch):
+    kept = curvature.hessian_eigenvalues
+
+    def turned(*given, **options):
+        found = kept(*given, **options)
+        return replace(found, values=-np.abs(found.values))
+
+    monkeypatch.setattr(curvature, "hessian_eigenvalues", turned)
+    assert numbers("curvature", subject("rnn"))["largest step"] == inf
+
+
+def test_curvature_needs_the_gradient_of_a_function():
+    model = subject("rnn").model
+    cut = replace(model, stack=model.stack.of_cells(lambda cell: clipped(cell, 0.1)))
+    assert "whose gradient is known" in refusal(lambda: MEASURES["curvature"](replace(subject("rnn"), model=cut)))
+
+
+ROWS = (
+    {"step": 0, "valid_loss": 4.0},
+    {"step": 10, "train_loss": 3.0, "valid_loss": 3.5, "grad_norm": 2.0, "clip_norm": 1.0, "norm_ratio": 0.5}
+    | {"cosine": 1.0, "cosine_min": 0.9, "clip_value": None},
+    {"step": 40, "train_loss": 2.0, "valid_loss": 2.5, "grad_norm": 1.0, "clip_norm": 0.2, "norm_ratio": 0.9}
+    | {"cosine": 0.8, "cosine_min": 0.7, "clip_value": None},
+)
+
+
+def test_clipping_over_a_run():
+    """A row counts as many steps as it sums up: 10 and 30."""
+    what = replace(subject("rnn"), rows=ROWS, config={"clip_norm": 0.5})
+    wanted = {"clipped by norm": 0.4, "‖g'‖ / ‖g‖": 0.8, "cosine": 0.85, "smallest cosine": 0.7}
+    assert numbers("clipping", what) == pytest.approx(wanted)
+    x, y = line("clipping", what, "clipped", "by norm")
+    assert list(x) == [10, 40] and list(y) == [1.0, 0.2]
+    assert list(line("clipping", what, "gradient norm", "limit of the norm")[1]) == [0.5, 0.5]
+    assert list(line("clipping", what, "after clipping", "smallest cosine")[1]) == [0.9, 0.7]
+
+
+def test_clipping_of_an_earlier_version_lacks_how_much():
+    rows = tuple({name: x for name, x in row.items() if name not in ("norm_ratio", "cosine")} for row in ROWS)
+    found = MEASURES["clipping"](replace(subject("rnn"), rows=rows))
+    assert list(found.numbers) == ["clipped by norm", "smallest cosine"]
+    assert [one.label for one in found.panels[2].lines] == ["before clipping"]
+
+
+def test_what_is_no_run_or_clips_nothing_is_refused():
+    assert "no run" in refusal(lambda: MEASURES["clipping"](subject("rnn")))
+    assert "no run" in refusal(lambda: MEASURES["clipping"](replace(subject("rnn"), rows=ROWS[:1])))
+    rows = tuple({"step": row["step"], "valid_loss": 1.0} for row in ROWS)
+    assert "--clip-norm" in refusal(lambda: MEASURES["clipping"](replace(subject("rnn"), rows=rows)))
+    assert "--flow every=100" in refusal(lambda: MEASURES["training"](subject("rnn")))
+
+
+def test_what_was_recorded_over_training():
+    samples = (
+        {"step": 0, "lags.half-life": 3.0, "saturation.f left": 0.1, "lags.kept": None},
+        {"step": 20, "lags.half-life": None, "saturation.f left": 0.2, "lags.kept": None},
+        {"step": 40, "lags.half-life": 7.0, "saturation.f left": 0.4, "lags.kept": None},
+    )
+    what = replace(subject("rnn"), rows=ROWS, samples=samples)
+    found = MEASURES["training"](what)
+    assert found.numbers == {"samples": 3.0}
+    assert [panel.picture for panel in found.panels] == ["loss", "lags over training", "saturation over training"]
+    x, y = line("training", what, "lags over training", "half-life")
+    assert list(x) == [0, 20, 40] and np.array_equal(y, [3.0, np.nan, 7.0], equal_nan=True)
+    assert [one.label for one in found.panels[1].lines] == ["half-life"]  # nothing was recorded of the other
+    assert "from 3 to 7 between steps 0 and 40" in found.panels[1].seen
+    assert "validation loss goes from 4 to 2.5 in 40 steps" in found.panels[0].seen
+    assert np.array_equal(line("training", what, "loss", "training")[1], [np.nan, 3.0, 2.0], equal_nan=True)
+
+
+def test_of_many_recorded_numbers_the_first_few():
+    row = {"step": 1} | {f"saturation.g{k} left": 0.1 for k in range(11)}
+    found = MEASURES["training"](replace(subject("rnn"), samples=(row, {**row, "step": 2})))
+    assert len(found.panels[0].lines) == 8 and found.notes == ("Of saturation the first 8 of 11 numbers.",)
