@@ -71,14 +71,14 @@ def test_its_numbers_on_a_linear_network_are_known(factor):
     one = linear(factor * np.eye(2), 9)
     found = measure(one).numbers
     assert np.isclose(found["half-life"], np.log(2) / -np.log(factor) if factor < 1 else np.inf, rtol=1e-12)
-    assert np.isclose(found["error left, log10"], 9 * np.log10(factor), rtol=1e-12, atol=1e-14)
+    assert np.isclose(found["log10 error left"], 9 * np.log10(factor), rtol=1e-12, atol=1e-14)
     h, sizes = np.zeros((2, 2)), []
     for x in one.xs:
         h = factor * h + x
         sizes.append(np.mean(np.abs(h)))
     assert np.isclose(found["|h|"], np.mean(sizes), rtol=1e-13) and set(found) == {
         "half-life",
-        "error left, log10",
+        "log10 error left",
         "|h|",
     }
 
@@ -86,10 +86,10 @@ def test_its_numbers_on_a_linear_network_are_known(factor):
 def test_an_error_that_ends_and_one_that_was_none():
     """U = 0 leaves nothing behind one step; a loss that is met leaves no error at all."""
     found = measure(linear(np.zeros((2, 2)), 5)).numbers
-    assert found["half-life"] == 0.0 and found["error left, log10"] == -np.inf
+    assert found["half-life"] == 0.0 and found["log10 error left"] == -np.inf
     one = linear(0.5 * np.eye(2), 5)
     met = linear(0.5 * np.eye(2), 5, targets=one.ys)
-    assert all(np.isnan(measure(met).numbers[name]) for name in ("half-life", "error left, log10"))
+    assert all(np.isnan(measure(met).numbers[name]) for name in ("half-life", "log10 error left"))
 
 
 def test_only_the_last_loss_counts_and_states_start_where_they_are_told():
@@ -100,7 +100,7 @@ def test_only_the_last_loss_counts_and_states_start_where_they_are_told():
     one = measure(Subject("a", model, params, xs, targets, "noise")).numbers
     other = np.concatenate([targets[:-1] + 5, targets[-1:]])
     assert measure(Subject("a", model, params, xs, other, "noise")).numbers == one
-    assert list(one) == ["half-life", "error left, log10", "|1.h|", "|1.c|", "|0.h|", "|0.c|"]
+    assert list(one) == ["half-life", "log10 error left", "|1.h|", "|1.c|", "|0.h|", "|0.c|"]
     _, s0 = model.stack.run({n: params[n] for n in model.stack.params}, rng.standard_normal((9, 2, 3)))
     moved = Subject("a", model, params, xs, targets, "noise", s0=s0)
     ys, last = model.stack.run({n: params[n] for n in model.stack.params}, xs, s0)

@@ -60,6 +60,7 @@ def train(
     seed: SeedOption = None,
     threads: ThreadsOption = None,
     save_every: given_as.SaveEvery = None,
+    flow: given_as.Flow = None,
     out: given_as.Out = None,
     resume: given_as.Resume = None,
     force: given_as.Force = False,
@@ -103,9 +104,10 @@ def train(
 
 def _sum_up(folder: Path, state: State, json: bool) -> None:
     """Where the run stands, and what clipping did since the row before the last."""
-    from rnnbp.runs import COLUMNS, read_checkpoint, read_rows
+    from rnnbp.checking.report import finite
+    from rnnbp.runs import COLUMNS, read_checkpoint, read_flow_rows, read_rows
 
-    rows = read_rows(folder)
+    rows, flow = read_rows(folder), read_flow_rows(folder)
     row = rows[-1] if rows else dict.fromkeys(COLUMNS)
     text = read_checkpoint(folder / "last.safetensors").meta["data"]["vocabulary"] is not None
     best = f"{state.best / log(2):.4f} bits per character" if text else f"{state.best:.6g}"
@@ -119,8 +121,11 @@ def _sum_up(folder: Path, state: State, json: bool) -> None:
         left = "" if row["norm_ratio_step"] is None else f"{row['norm_ratio_step']:.1%} of the norm left; "
         turned = "which is not finite" if row["cosine_step"] is None else f"{row['cosine_step']:.4f}"
         say(f"clipped at every step: {left}cosine to the gradient without {turned}, at the last row's step")
+    if flow:
+        say(f"flow of the gradient, {len(flow)} rows in {folder / 'flow.csv'}: rnnbp flow {folder} shows it")
     if json:
-        print_json({"run": str(folder), "step": state.step, "best_valid_loss": state.best, "last_row": row})
+        said = {"run": str(folder), "step": state.step, "best_valid_loss": state.best, "last_row": row}
+        print_json(said | ({"last_flow_row": finite(flow[-1])} if flow else {}))
 
 
 def _picture(folder: Path) -> None:

@@ -91,6 +91,14 @@ ClipTensor: TypeAlias = Annotated[
 ClipNorm: TypeAlias = Annotated[float | None, typer.Option(help="Limit of the gradient's global norm [default: none]")]
 
 # ---- the run folder ----------------------------------------------------------------------------------------------
+Flow: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="every=N[,…]",
+        help="Measure the gradient's flow every N steps, into RUN/flow.csv: every=N[,sequences=B][,measures=NAME+NAME] "
+        "[default: not at all; 4 sequences, states+saturation]",
+    ),
+]
 Out: TypeAlias = Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder [default: runs/NAME]")]
 Resume: TypeAlias = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run, to the bit.")]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Start anew in a run folder that exists.")]

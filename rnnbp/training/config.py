@@ -10,6 +10,7 @@ from rnnbp.errors import UserError
 from rnnbp.recomputing import segment_steps
 from rnnbp.registry import parse_spec
 from rnnbp.schemes import parse
+from rnnbp.training.flow import FlowConfig
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Config:
     seed: int = 0
     threads: int | None = None  # of the CPU, as set by whoever started the process
     save_every: int = 100
+    flow: str | None = None  # every=N[,sequences=B][,measures=NAME+NAME]: what is measured of the gradient's flow
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", tuple(map(str, self.files)))
@@ -62,6 +64,8 @@ class Config:
             segment_steps(self.remat, 1)
         if self.init is not None:
             parse(self.init)
+        if self.flow is not None:
+            FlowConfig.parse(self.flow)
         if not isinstance(self.dropout, (int, float)) or isinstance(self.dropout, bool) or not 0 <= self.dropout < 1:
             raise UserError(f"--dropout must be a number of at least 0 and below 1; got {self.dropout!r}")
         if self.variational and not self.dropout:

@@ -13,9 +13,19 @@ import numpy as np
 
 from rnnbp.errors import UserError
 from rnnbp.optim import global_norm
-from rnnbp.runs import append_row, check_free, create_run, cut_rows, read_checkpoint, write_checkpoint, write_config
+from rnnbp.runs import (
+    append_flow_row,
+    append_row,
+    check_free,
+    create_run,
+    cut_rows,
+    read_checkpoint,
+    write_checkpoint,
+    write_config,
+)
 from rnnbp.training.clipping import clip
 from rnnbp.training.config import Config
+from rnnbp.training.flow import FlowConfig, flow_row
 from rnnbp.training.gradients import gradient, of_step_clipping
 from rnnbp.training.masking import of_evaluation, of_update
 from rnnbp.training.setup import Setup, set_up
@@ -59,7 +69,8 @@ def train(
         raise Diverged(f"the validation loss is {valid_loss} before the first step: nothing was written")
     state = replace(state, best=valid_loss)
     row = state.tally.row(0, valid_loss, setup.batch * setup.time_steps)
-    create_run(folder, config.to_dict(), to_checkpoint(setup, state), row, force)
+    first = None if config.flow is None else flow_row(setup, state, FlowConfig.parse(config.flow))
+    create_run(folder, config.to_dict(), to_checkpoint(setup, state), row, force, first)
     report(Progress(0, config.steps, None, valid_loss, 0, setup))
     return _go_on(setup, state, folder, report, stop)
 
@@ -96,11 +107,14 @@ def resume(
 
 
 def _go_on(setup: Setup, state: State, folder: Path, report: Report, stop: Stop) -> State:
-    """Step after step, with a row and a checkpoint every `save_every` steps and at the end."""
+    """Step after step, with a row and a checkpoint every `save_every` steps and at the end, and samples of the flow."""
     config, saved = setup.config, state.step
+    flow = None if config.flow is None else FlowConfig.parse(config.flow)
     while state.step < config.steps and not stop():
         due = (state.step + 1) % config.save_every == 0 or state.step + 1 == config.steps
         state, loss = advance(setup, state, saved, measured=due)
+        if flow is not None and state.step % flow.every == 0:  # before the checkpoint, which stands for the row too
+            append_flow_row(folder, flow_row(setup, state, flow))
         valid_loss = None
         if due:
             valid_loss = evaluate(setup, state)

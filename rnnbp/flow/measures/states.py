@@ -6,10 +6,8 @@ import numpy as np
 
 from rnnbp.flow.decays import decay
 from rnnbp.flow.last_errors import last_error
-from rnnbp.flow.measures.found import Measured, Picture
+from rnnbp.flow.measures.found import Measured
 from rnnbp.flow.subjects import Subject
-
-PICTURES: dict[str, Picture] = {}
 
 
 def measure(subject: Subject) -> Measured:
@@ -21,7 +19,7 @@ def measure(subject: Subject) -> Measured:
     by_lag = last_error(path, subject.dys[-1])[""]
     with np.errstate(divide="ignore", invalid="ignore"):  # −inf where nothing is left, nan where nothing was
         left = float(np.log10(by_lag[-1]) - np.log10(by_lag[0]))
-    numbers = {"half-life": decay(by_lag).half_life, "error left, log10": left}
+    numbers = {"half-life": decay(by_lag).half_life, "log10 error left": left}
     for j, name in enumerate(path.cell.states):
         numbers[f"|{name}|"] = float(np.mean([np.mean(np.abs(s[j])) for s in path.states[1:]]))
     return Measured("states", numbers)
