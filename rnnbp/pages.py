@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from rnnbp.colours import DARK, FAINT, INK, LIGHT, LINK, PAPER
 
+# what a browser may load and run for the page: nothing but what is in it
+ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
 
 class Section(NamedTuple):
     """A part of a page that the contents lead to; `name` is its id, `body` its HTML."""
@@ -29,6 +32,7 @@ def document(title: str, intro: str, sections: Sequence[Section], style: str = "
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">'
         f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>\n'
         f"<style>{_variables()}{STYLE}{style}</style></head>\n<body>"
         '<a class="skip" href="#main">Skip to the results</a>\n'
@@ -75,8 +79,8 @@ code { overflow-wrap: anywhere; } pre { white-space: pre-wrap; }
 .formula { border-left: 3px solid var(--faint); padding-left: .7rem; margin: .6rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { text-align: right; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid var(--faint); vertical-align: top; }
-th { font-weight: 600; } th:first-child { text-align: left; } td { white-space: nowrap; }
+th, td { text-align: right; padding: .2rem 0 .2rem 1rem; border-bottom: 1px solid var(--faint); vertical-align: top; }
+th { font-weight: 600; } th:first-child { text-align: left; padding-left: 0; } td { white-space: nowrap; }
 summary { cursor: pointer; } dt { font-weight: 600; margin-top: .6rem; } dd { margin-left: 1rem; }
 svg, img { max-width: 100%; height: auto; }
 @media print { :root { color-scheme: light; } body { max-width: none; margin: 0; font-size: 10pt; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
@@ -12,10 +13,11 @@ from rnnbp.colours import FAINT, INK, LIGHT
 from rnnbp.flow.measures import PICTURES
 from rnnbp.flow.measures.found import Line, Panel, Picture
 from rnnbp.flow.pictures.heatmaps import draw_images
-from rnnbp.flow.pictures.legends import add_legends, direct_labels, legend_entries, legend_height, name_subject
+from rnnbp.flow.pictures.legends import Entry, add_legends, direct_labels, legend_entries, name_subject, set_block
 from rnnbp.flow.pictures.looks import MARKED, Look, Style, style_of
 from rnnbp.flow.pictures.points import left_out, placed
 from rnnbp.flow.reports import Report
+from rnnbp.numerics import HostArray
 
 # text as it is written, for a label may have a $ in it; no date and no random ids, so that a picture has one file
 SETTINGS = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "rnnbp"}
@@ -35,41 +37,50 @@ def figure_of(report: Report, picture: str, look: Look) -> Any:
     style = style_of(tuple(report.found), panels)
     together = what.together and what.colour is None and len(report.found) <= len(LIGHT)
     groups = [panels] if together else [{subject: panel} for subject, panel in panels.items()]
-    columns = min(len(groups), look.columns)
-    rows = -(-len(groups) // columns)
     ends = direct_labels(panels, what, look) if together else []
     entries = [] if ends or what.colour is not None else legend_entries(style, panels, together)
-    title = fill(what.title, int(0.85 * look.letters)) if look.titled else ""
-    part, below = look.heights(rows, columns), legend_height(entries, look)
-    above = (title.count("\n") + 1) * look.font * 1.6 / 72 if title else 0.0
-    figure = require_matplotlib()(figsize=(look.width, above + part + below), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[above + part, below]) if entries else (figure, None)
-    grid = upper.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    columns = min(len(groups), look.columns)
+    figure, upper, lower = _parts(what, look, (-(-len(groups) // columns), columns), entries)
+    grid = upper.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
     for axes, group in zip(grid.flat, groups, strict=False):
-        set_axes(axes, what)
+        set_axes(axes, what, [line for panel in panels.values() for line in panel.lines])
         for subject, panel in group.items():
             draw_lines(axes, what, subject, panel, style)
         if not together:
-            name_subject(axes, next(iter(group)), style)
-    for axes, text, x, y in ((grid[0, 0], *end) for end in ends):
-        axes.annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", annotation_clip=False)
+            name_subject(axes, next(iter(group)), style, int(look.letters / columns * (0.65 if what.colour else 0.8)))
+    for text, x, y in ends:
+        grid[0, 0].annotate(text, (x, y), (5, 0), textcoords="offset points", va="center", annotation_clip=False)
     if what.colour is not None:
         draw_images(upper, list(grid.flat[: len(groups)]), list(panels.values()), what)
     for k, axes in enumerate(grid.flat):
-        axes.tick_params(labelbottom=k + columns >= len(groups))  # the last row may have a gap
+        axes.tick_params(which="both", labelbottom=k + columns >= len(groups))  # the last row may have a gap
         axes.set_visible(k < len(groups))
-    if title:
-        upper.suptitle(title, fontsize="medium", fontweight="bold")
     said = left_out(panels.values(), what) if look.titled else ""  # a page says so in its text
     upper.supxlabel("\n".join(filter(None, (what.x.label, fill(said, look.letters)))), fontsize="medium")
-    upper.supylabel(fill(what.y.label, max(20, int(look.letters * part / look.width))), fontsize="medium")
     if lower is not None:
         add_legends(lower, entries, look)
     return figure
 
 
-def set_axes(axes: Any, what: Picture) -> None:
+def _parts(
+    what: Picture, look: Look, shape: tuple[int, int], entries: Sequence[Sequence[Entry]]
+) -> tuple[Any, Any, Any | None]:
+    """A figure, its part for rows and columns of panels, and the part for legends below, if there are any."""
+    title = fill(what.title, int(0.85 * look.letters)) if look.titled else ""
+    above = (title.count("\n") + 1) * look.font * 1.6 / 72 if title else 0.0
+    part, below = look.heights(*shape), sum(set_block(group, look).height for group in entries)
+    figure = require_matplotlib()(figsize=(look.width, above + part + below), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=[above + part, below]) if entries else (figure, None)
+    if title:
+        upper.suptitle(title, fontsize="medium", fontweight="bold")
+    upper.supylabel(fill(what.y.label, max(20, int(look.letters * part / look.width))), fontsize="medium")
+    return figure, upper, lower
+
+
+def set_axes(axes: Any, what: Picture, lines: Sequence[Line]) -> None:
     """Scales, numbers and grid."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.spines[["top", "right"]].set_visible(False)
     if what.colour is None:
         axes.grid(color=FAINT["light"], linewidth=0.6)
@@ -80,6 +91,8 @@ def set_axes(axes: Any, what: Picture) -> None:
         if scale.log:
             getattr(axes, f"set_{axis.axis_name}scale")("log")
             label_plainly(axis)
+    if not what.x.log and all(np.array_equal(line.x, np.round(line.x)) for line in lines):
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=(1, 2, 5, 10)))
 
 
 def draw_lines(axes: Any, what: Picture, subject: str, panel: Panel, style: Style) -> None:
@@ -93,9 +106,19 @@ def draw_lines(axes: Any, what: Picture, subject: str, panel: Panel, style: Styl
             if len(panel.lines) == 1:
                 axes.stairs(y, edges(line, what), fill=True, color=colour, alpha=0.15)
             continue
-        every = 1 if line.style == "points" else max(1, -(-int(fits.sum()) // MARKED))
-        marked = np.flatnonzero(fits)[k % every :: every].tolist()  # not all at the same places
-        axes.plot(np.where(fits, line.x, np.nan), y, color=colour, markevery=marked, **marks)
+        marked = np.flatnonzero(fits) if line.style == "points" else marked_points(line, what, k)
+        axes.plot(np.where(fits, line.x, np.nan), y, color=colour, markevery=marked.tolist(), **marks)
+
+
+def marked_points(line: Line, what: Picture, k: int) -> HostArray:
+    """The numbers of the points that get a marker: evenly along the axis, of each line k at other places."""
+    fits = np.flatnonzero(placed(line, what))
+    if len(fits) <= MARKED:
+        return fits
+    x = np.log(line.x[fits]) if what.x.log else line.x[fits]
+    step = np.ptp(x) / MARKED
+    places = x.min() + step * (np.arange(MARKED) + (k % 4) / 4)
+    return np.unique(fits[np.abs(x[:, None] - places).argmin(0)])
 
 
 def edges(line: Line, what: Picture) -> Any:

@@ -23,37 +23,43 @@ figure svg { display: block; width: 100%; max-width: 34rem; }
 """
 
 
+def anchor(picture: str) -> str:
+    """The id that a picture has on a page."""
+    return picture.replace(" ", "-")
+
+
 def svg(report: Report, picture: str, title: str, description: str) -> str:
     """The picture in the colours of the page, with a title and a description for who cannot see it."""
     require_matplotlib()
     import matplotlib
 
-    text = StringIO()
+    name, text = anchor(picture), StringIO()
     with matplotlib.rc_context(settings(SCREEN)):
         figure_of(report, picture, SCREEN).savefig(text, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(text.getvalue())
+    used = set(re.findall(r"#([\w.-]+)", text.getvalue()))
     for element in list(root.iter()):
         element.tag = NAMESPACE.sub("", element.tag)
         for child in list(element):
             if NAMESPACE.sub("", child.tag) in ("metadata", "style"):
                 element.remove(child)
-        element.attrib = {NAMESPACE.sub("", key): _own(value, picture) for key, value in element.attrib.items()}
-        if "id" in element.attrib:  # ids of a page differ
-            element.set("id", f"{picture}-{element.get('id')}")
+        element.attrib = {NAMESPACE.sub("", key): _own(value, name) for key, value in element.attrib.items()}
+        if (own := element.attrib.pop("id", "")) in used:  # ids of a page differ
+            element.set("id", f"{name}-{own}")
         if element.get("href", "").startswith("#"):
-            element.set("href", f"#{picture}-{element.get('href', '')[1:]}")
+            element.set("href", f"#{name}-{element.get('href', '')[1:]}")
     del root.attrib["width"], root.attrib["height"]
-    root.attrib |= {"role": "img", "aria-labelledby": f"{picture}-title", "aria-describedby": f"{picture}-desc"}
+    root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title", "aria-describedby": f"{name}-desc"}
     for place, (tag, words) in enumerate((("title", title), ("desc", description))):
-        said = ElementTree.Element(tag, {"id": f"{picture}-{tag}"})
+        said = ElementTree.Element(tag, {"id": f"{name}-{tag}"})
         said.text = words
         root.insert(place, said)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _own(value: str, picture: str) -> str:
+def _own(value: str, name: str) -> str:
     """An attribute with references to this picture's ids and the page's colours."""
     if value.startswith("data:"):
         return value
-    value = FONTS.sub("", value.replace("url(#", f"url(#{picture}-"))
+    value = FONTS.sub("", value.replace("url(#", f"url(#{name}-"))
     return re.sub("#[0-9a-f]{6}", lambda found: NAMED.get(found[0], found[0]), value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from rnnbp.colours import INK
 from rnnbp.flow.measures.found import Line, Panel, Picture
 from rnnbp.flow.pictures.looks import Look, Style
 from rnnbp.flow.pictures.points import placed
+
+SAMPLE = 13  # a line's sample and the space around it, in letters
 
 
 class Entry(NamedTuple):
@@ -47,44 +50,44 @@ def legend_entries(style: Style, panels: Mapping[str, Panel], together: bool) ->
     return [[Entry(s, style.colour(s), {"linewidth": 4, "solid_capstyle": "butt"}) for s in panels], labels]
 
 
-def _columns(entries: Sequence[Entry], look: Look) -> int:
-    widest = max(len(entry.text) for entry in entries)
-    return max(1, min(len(entries), look.letters // (widest + 13)))
+class Block(NamedTuple):
+    """A legend as it is set: texts that fit the width, columns, and its height in inches."""
+
+    texts: tuple[str, ...]
+    columns: int
+    height: float
 
 
-def _height(entries: Sequence[Entry], look: Look) -> float:
-    return (ceil(len(entries) / _columns(entries, look)) * 1.45 + 0.8) * look.font / 72
-
-
-def legend_height(groups: Sequence[Sequence[Entry]], look: Look) -> float:
-    """The height that legends need one under the other, in inches."""
-    return sum(_height(entries, look) for entries in groups)
+def set_block(entries: Sequence[Entry], look: Look) -> Block:
+    """As many columns as the longest text leaves room for."""
+    texts = tuple(fill(entry.text, look.letters - SAMPLE) for entry in entries)
+    widest = max(len(line) for text in texts for line in text.split("\n"))
+    columns = max(1, min(len(texts), look.letters // (widest + SAMPLE)))
+    rows = ceil(len(texts) / columns) * (1 + max(text.count("\n") for text in texts))
+    return Block(texts, columns, (rows * 1.45 + 0.8) * look.font / 72)
 
 
 def add_legends(figure: Any, groups: Sequence[Sequence[Entry]], look: Look) -> None:
     """The legends, one under the other, filling a figure of their own."""
     from matplotlib.lines import Line2D
 
-    top, whole = 1.0, legend_height(groups, look)
-    for entries in groups:
+    blocks = [set_block(entries, look) for entries in groups]
+    top, whole = 1.0, sum(block.height for block in blocks)
+    for entries, block in zip(groups, blocks, strict=True):
         handles = [Line2D([], [], color=entry.colour, **entry.marks) for entry in entries]
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, top), "ncols": _columns(entries, look)}
-        made = figure.legend(
-            handles, [e.text for e in entries], frameon=False, handlelength=3, borderaxespad=0, **place
-        )
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, top), "ncols": block.columns, "borderaxespad": 0}
+        made = figure.legend(handles, block.texts, frameon=False, handlelength=3, **place)
         made.set_in_layout(False)  # its room is made already
-        top -= _height(entries, look) / whole
+        top -= block.height / whole
 
 
-def name_subject(axes: Any, subject: str, style: Style) -> None:
-    """The subject's name over its panel, beside its colour."""
+def name_subject(axes: Any, subject: str, style: Style, letters: int) -> None:
+    """The subject's name over its panel, beside its colour, in lines of so many letters."""
     from matplotlib.patches import Patch
 
-    handle = Patch(color=style.colour(subject))
-    axes.legend(
-        [handle], [subject], loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, borderpad=0, frameon=False,
-        handlelength=1, handleheight=0.8,
-    )  # fmt: skip
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
+    size = {"handlelength": 1, "handleheight": 0.8, "frameon": False}
+    axes.legend([Patch(color=style.colour(subject))], [fill(subject, letters)], **place, **size)
 
 
 def direct_labels(panels: Mapping[str, Panel], what: Picture, look: Look) -> list[tuple[str, float, float]]:

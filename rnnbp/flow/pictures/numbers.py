@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from math import isinf, isnan, nan
 
 import numpy as np
@@ -55,6 +56,7 @@ def _at(line: Line, x: float) -> float:
 def image_table(image: HostArray, what: Picture, subject: str) -> str:
     """Some cells of a heat map, y down from 0."""
     down, across = thinned(image.shape[0], ROWS), thinned(image.shape[1], COLUMNS)
-    head = (f"{what.y.label} \\ {what.x.label}", *map(str, across))
+    colour = what.colour.label if what.colour else ""
+    said = f"<p>{escape(f'{subject}, {colour}. Down: {what.y.label}; across: {what.x.label}.')}</p>"
     body = [(str(y), *(written(float(image[y, x])) for x in across)) for y in down]
-    return table(head, body, f"{what.title}: {subject}")
+    return said + table(("", *map(str, across)), body, f"{what.title}: {subject}")

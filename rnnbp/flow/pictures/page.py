@@ -25,15 +25,17 @@ STYLE = (
 
 
 def page(report: Report) -> str:
-    """What to look at first, all numbers, every picture with what is seen on it, and what could not be measured.
+    """What to look at first, every picture with what is seen on it, all numbers, and what could not be measured.
 
     UserError where matplotlib is missing.
     """
     sections = [Section("reading", "How to read this page", _glossary())]
+    for name in report.pictures:
+        sections.append(
+            Section(inlining.anchor(name), PICTURES[name].title, _picture(report, name) + _notes(report, name))
+        )
     if numbers := summary(report):
         sections.append(Section("numbers", "All numbers", numbers))
-    for name in report.pictures:
-        sections.append(Section(name, PICTURES[name].title, _picture(report, name) + _notes(report, name)))
     if rest := _without_pictures(report):
         sections.append(Section("rest", "Not shown, and why", rest))
     subjects = "".join(f"<li>{_named(report, subject)}</li>" for subject in report.found)
@@ -73,13 +75,9 @@ def _picture(report: Report, name: str) -> str:
 
 def _tables(panels: Mapping[str, Panel], what: Picture) -> str:
     lined = {subject: panel for subject, panel in panels.items() if panel.lines}
-    images = [(subject, panel.image) for subject, panel in panels.items() if panel.image is not None]
+    images = {subject: panel.image for subject, panel in panels.items() if panel.image is not None}
     curves = lines_table(lined, what) if lined else ""
-    return curves + "".join(
-        f"<p>{escape(subject)}: {escape(what.colour.label if what.colour else '')}</p>"
-        + image_table(image, what, subject)
-        for subject, image in images
-    )
+    return curves + "".join(image_table(image, what, subject) for subject, image in images.items())
 
 
 def _notes(report: Report, picture: str) -> str:
