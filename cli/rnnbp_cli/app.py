@@ -8,6 +8,8 @@ from rnnbp_cli.backends import backends
 from rnnbp_cli.bench import bench
 from rnnbp_cli.cells import cells
 from rnnbp_cli.convert import convert
+from rnnbp_cli.explain import explain
+from rnnbp_cli.flow import flow
 from rnnbp_cli.gradcheck import gradcheck
 from rnnbp_cli.lower import lower
 from rnnbp_cli.parity import parity
@@ -24,6 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # or [default: 1] in a help text is taken for markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (backends, bench, cells, convert, gradcheck, lower, parity, sample, train, truncation):
+for command in (backends, bench, cells, convert, explain, flow, gradcheck, lower, parity, sample, train, truncation):
     app.command()(command)
 app.add_typer(plugins, name="plugins")
