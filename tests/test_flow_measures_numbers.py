@@ -10,7 +10,7 @@ import pytest
 from flow_subjects import B, H, T, line, linear, numbers, subject, with_params
 from helpers import relative_error, sigma, tolerance
 
-from rnnbp.flow import gate_values, growth, lyapunov_spectrum, product_spectra, step_spectra, step_terms
+from rnnbp.flow import gate_values, growth, lyapunov_spectrum, product_spectra, state_by_lag, step_spectra, step_terms
 from rnnbp.flow.decays import Decay
 from rnnbp.flow.lags import LagDecomposition
 from rnnbp.flow.measures import MEASURES, jacobians, terms
@@ -72,6 +72,21 @@ def test_lags_are_those_of_the_decomposition():
     (image,) = [panel.image for panel in MEASURES["lags"](of).panels if panel.picture == "map"]
     table = found.weights["1.U"][""]
     assert np.array_equal(np.isnan(image), table == 0) and np.array_equal(image[table > 0], table[table > 0])
+
+
+def test_memory_is_the_state_that_carries():
+    of = subject("lstm", hidden=40)  # B H = 80 numbers: too many to be taken one by one
+    found = MEASURES["memory"](of)
+    exact = state_by_lag(of.path, "c", directions=80).weights["U"][""]
+    assert "16 random directions" in found.notes[0]
+    assert found.panels[0].lines[1].y[:-1] == pytest.approx(exact[:-1], rel=4 / sqrt(32))
+    few = subject("lstm")
+    assert not MEASURES["memory"](few).notes
+    exact = state_by_lag(few.path, "c").weights["U"][""]
+    assert numbers("memory", few)["half-life U"] == fitted(exact).half_life
+    plain = subject("gru")
+    exact = state_by_lag(plain.path, "h").weights["U"][""]
+    assert numbers("memory", plain)["half-life U"] == fitted(exact).half_life
 
 
 def test_steps_without_an_error_do_not_count():
@@ -278,12 +293,9 @@ def test_what_leaves_the_range_is_no_gate():
 
 
 def test_how_numbers_are_said():
-    rates = {
-        log(2) / 3: "halves every 3 steps",
-        inf: "is gone after one step",
-        -log(2): "grows by a factor of 2 a step",
-    }
-    assert all(falls(Decay(rate, 0, 9)) == text for rate, text in rates.items())
+    texts = {log(2) / 3: "halves every 3 steps", inf: "is gone after one step"}
+    texts |= {-log(2): "grows by a factor of 2 a step"}
+    assert all(falls(Decay(rate, 0, 9)) == text for rate, text in texts.items())
     assert falls(Decay(0.0, 0, 9)) == "neither falls nor grows" and falls(Decay(nan, 0, 9)) == "is zero throughout"
     assert said_exp(log(3)) == "3" and said_exp(-1000.0) == "exp(-1e+03)"
     rates = {f"W{k}": Decay(log(2) / k, 0, 9) for k in range(1, 7)}

@@ -99,10 +99,12 @@ class PointwiseContributions(PlainContributions):
         return found
 
     def summed(self, u: int, last: int | None = None) -> Parts:
-        stop, lags = len(self.kept) - u, slice(u, 1 + (u if last is None else last))
-        kept = (self.kept[s] for s in range(stop))
-        of_lags = [(h, np.sum(dax[lags], axis=0), np.sum(dah[lags], axis=0)) for h, dax, dah in kept]
-        return self.steps.reduced(self.steps.collect(0, stop, of_lags)[0] | super().summed(u, last))
+        def of_lags(d: HostArray) -> HostArray:
+            return np.asarray(d[u] if last is None else np.sum(d[u : last + 1], axis=0))
+
+        stop = len(self.kept) - u
+        kept = [(h, of_lags(dax), of_lags(dah)) for h, dax, dah in (self.kept[s] for s in range(stop))]
+        return self.steps.reduced(self.steps.collect(0, stop, kept)[0] | super().summed(u, last))
 
 
 class StackedContributions(Contributions):
