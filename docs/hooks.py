@@ -21,17 +21,31 @@ LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)")  # the path of a link to a
 
 
 def place(path: str) -> str:
-    """Where a file of the repository lies in the site."""
+    """Where a file or a folder of the repository lies in the site."""
     if path == "README.md":
         return "index.md"
+    if (ROOT / path).is_dir():
+        return f"{path}/index.md"
     return path.removeprefix("docs/") + (".md" if path.endswith(".py") else "")
 
 
+def text_of(path: str) -> str:
+    """A page as Markdown: what it says, the code of a file, or the list of what is in a folder."""
+    here = ROOT / path
+    if here.is_dir():
+        files = sorted(file.name for file in here.glob("*.py"))
+        return "\n".join([f"# {path}", "", *(f"- [{name}]({name})" for name in files)])
+    text = here.read_text(encoding="utf-8") if path.endswith((".md", ".py")) else ""
+    return f"# {path}\n\n````python\n{text}````\n" if path.endswith(".py") else text
+
+
 def targets(path: str) -> list[str]:
-    """The files of the repository that a page links to."""
-    text = (ROOT / path).read_text(encoding="utf-8") if path.endswith(".md") else ""
-    linked = (posixpath.normpath(posixpath.join(posixpath.dirname(path), link)) for link in LINK.findall(text))
-    return [target for target in linked if (ROOT / target).is_file()]
+    """What of the repository a page links to."""
+    if path.endswith(".py"):
+        return []
+    folder = path if (ROOT / path).is_dir() else posixpath.dirname(path)
+    linked = [posixpath.normpath(posixpath.join(folder, link)) for link in LINK.findall(text_of(path))]
+    return [target for target in linked if (ROOT / target).exists()]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -51,15 +65,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def outside(path: str, config: MkDocsConfig) -> File:
-    """A file that does not lie in docs/, or is code."""
-    if not path.endswith(".py"):
-        return File.generated(config, place(path), abs_src_path=str(ROOT / path))
-    text = (ROOT / path).read_text(encoding="utf-8")
-    return File.generated(config, place(path), content=f"# {path}\n\n````python\n{text}````\n")
+    """What does not lie in docs/, or is code."""
+    if place(path).endswith(".md"):
+        return File.generated(config, place(path), content=text_of(path))
+    return File.generated(config, place(path), abs_src_path=str(ROOT / path))
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page with its links to files of the repository as they are in the site."""
+    del config, files
     here = page.file.src_uri
     origin = "README.md" if here == "index.md" else here if page.file.generated_by else f"docs/{here}"
 
@@ -71,18 +85,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def reference(module: str) -> str:
-    """The page of a module: what it re-exports as `X as X`, or else all that it defines and does not hide."""
+    """The page of a module: what it re-exports as `X as X`, or else all that it defines and does not hide.
+
+    Modules that it re-exports have pages of their own.
+    """
     path = next(p for p in (ROOT, ROOT / "backends") if (p / module.partition(".")[0]).exists())
     source = path.joinpath(*module.split("."))
     text = (source / "__init__.py" if source.is_dir() else source.with_suffix(".py")).read_text(encoding="utf-8")
-    names = [b for a, b in re.findall(r"import (\w+) as (\w+)$", text, re.M) if a == b and not submodule(source / a)]
-    members = f"\n    options:\n      members: [{', '.join(names)}]" if names else ""
-    return f"# {module}\n\n::: {module}{members}\n"
-
-
-def submodule(path: Path) -> bool:
-    """Whether a name is a module, which has a page of its own."""
-    return path.is_dir() or path.with_suffix(".py").exists()
+    found = re.findall(r"^ *from (\S+) import (\w+) as \2$", text, re.M)
+    hidden = [
+        f"{origin}.{name}" for origin, name in found if origin == f"{module}.{name}"
+    ]  # behind its own file's name
+    names = [name for origin, name in found if origin not in (module, f"{module}.{name}")]
+    parts = [f"::: {module}\n    options:\n      members: [{', '.join(names)}]" if names else f"::: {module}"]
+    parts += [f"::: {name}\n    options: {{show_root_heading: true, show_root_toc_entry: true}}" for name in hidden]
+    return "\n\n".join([f"# {module}", *parts])
 
 
 class PlainText(griffe.Extension):

@@ -2,20 +2,24 @@
 
     python docs/refresh.py
 
-Every output that the pages show is made here; benchmarks write their own files, which are only quoted.
+Every output that the pages show is made here, and every figure in docs/; benchmarks write their own files, which are
+only quoted. Names of pieces after the command: these alone.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rnnbp_cli import main
@@ -24,22 +28,34 @@ import rnnbp
 from rnnbp.checking import builtin_specs
 from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.selftest.candidates import specimen
+from rnnbp.explaining import QUESTIONS, markdown
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
 
 
-def command(words: str, keep: Callable[[str], str] = str.strip) -> str:
-    """A command and what it prints."""
-    out = StringIO()
-    try:
-        with redirect_stdout(out):
-            main(words.split())
-    except SystemExit as done:  # 1 is a check that failed; a mistake must not empty a page
-        if done.code not in (0, 1, None):
-            raise
-    lines = [line.rstrip() for line in keep(out.getvalue()).splitlines()]
-    return "\n".join(["```console", f"$ rnnbp {words}", *lines, "```"])
+@dataclass(frozen=True)
+class Command:
+    """A command and what it prints; the figures that it makes are files, or a folder, after `--out`."""
+
+    words: str
+    keep: Callable[[str], str] = str.strip
+
+    def __call__(self) -> str:
+        out = StringIO()
+        try:
+            with redirect_stdout(out):
+                main(self.words.split())
+        except SystemExit as done:  # 1 is a check that failed; a mistake must not empty a page
+            if done.code not in (0, 1, None):
+                raise
+        lines = [line.rstrip() for line in self.keep(out.getvalue()).splitlines()]
+        return "\n".join(["```console", f"$ rnnbp {self.words}", *lines, "```"])
+
+    def makes(self, figure: Path) -> bool:
+        """Whether the figure, by its path from the root of the project, is one of those."""
+        words = self.words.split()
+        return "--out" in words and figure.is_relative_to(words[words.index("--out") + 1])
 
 
 def after(start: str) -> Callable[[str], str]:
@@ -99,6 +115,7 @@ def records() -> str:
     for spec, make in makers.items():
         made = make(2, 3)
         params = made.init(np.random.default_rng(0))
+        backward: Any
         ys, _, backward = rnnbp.scan(made, params, np.ones((2, 2, 2)), record=True, backend=rnnbp.backend("numpy"))
         forward = sorted(backward.record)
         backward(np.ones_like(ys))
@@ -125,28 +142,27 @@ def schema() -> str:
 
 
 PIECES: dict[str, Callable[[], str]] = {
-    "cell": lambda: command("gradcheck rnn --backend torch"),
+    "cell": Command("gradcheck rnn --backend torch"),
     "agreement": lambda: quoted("agreement.md"),
     "scale": scale,
     "memory": lambda: quoted("remat.md"),
     "speed": speed,
-    "lags": lambda: command(
-        "gradcheck rnn --lags", lambda text: after("dL_t/dU_s")(text).partition("dL_t/db_s")[0].strip()
-    ),
-    "procedures": lambda: command("gradcheck --task four-steps --procedure all"),
-    "truncation": lambda: command("gradcheck rnn --truncation tbptt:1,2", after("rnn: the gradient under")),
-    "decay": lambda: command(
+    "lags": Command("gradcheck rnn --lags", lambda text: after("dL_t/dU_s")(text).partition("dL_t/db_s")[0].strip()),
+    "procedures": Command("gradcheck --task four-steps --procedure all"),
+    "truncation": Command("gradcheck rnn --truncation tbptt:1,2", after("rnn: the gradient under")),
+    "decay": Command(
         "gradcheck lstm:peepholes=true --truncation decay:0.8", after("lstm:peepholes=true: the gradient under")
     ),
-    "compared": lambda: command(
+    "compared": Command(
         "truncation lstm --k 1,2,4,8,16,full --kinds 1997,decay:0.9,gates:i+f --out docs/truncation.png --force"
     ),
     "failure": failure,
     "bugs": bugs,
-    "selftest": lambda: command("gradcheck --self-test"),
+    "selftest": Command("gradcheck --self-test"),
     "json": schema,
     "records": records,
     "odyssey": odyssey,
+    "faq": lambda: markdown([question.answer() for question in QUESTIONS.values()]),
 }
 
 
@@ -161,6 +177,7 @@ def refreshed(text: str, only: set[str]) -> str:
 
 
 if __name__ == "__main__":
+    os.chdir(HERE.parent)  # where --out docs/… of a command is meant
     for page in [*HERE.glob("*.md"), HERE.parent / "README.md"]:
         text = page.read_text(encoding="utf-8")
         page.write_text(refreshed(text, set(sys.argv[1:])), encoding="utf-8")

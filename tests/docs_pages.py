@@ -1,6 +1,6 @@
 """The pages that people read, their blocks of code, and the commands in these.
 
-A block that is not run has a comment before it, <!-- not run: reason -->.
+A block that is not run has a comment before it, <!-- not run: reason -->, outside of the one of docs/refresh.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ PAGES = {
     for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "plugins/*/README.md", "benchmarks/results/README.md")
     for path in ROOT.glob(pattern)
 }
-_BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.S | re.M)
+_BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>.*?) -->\n(?:<!-- \w+ -->\n)?)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.S | re.M
+)
 _COMMAND = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?rnnbp .*$", re.M)
 
 

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 import rnnbp
 from rnnbp.interop import save, to_torch
-from rnnbp.registry import CELLS
+from rnnbp.registry import BACKENDS, CELLS, Registry
 
 
 def weights_of_others() -> None:
@@ -36,10 +36,22 @@ def weights_of_others() -> None:
 def plugin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cells of a plugin by name, as if it were installed."""
     text = (ROOT / "plugins" / name / "pyproject.toml").read_text(encoding="utf-8")
-    named = tomllib.loads(text)["project"]["entry-points"]["rnnbp.cells"]
-    entries = {cell: EntryPoint(cell, target, CELLS.group) for cell, target in named.items()}
-    monkeypatch.setitem(CELLS.__dict__, "candidates", (*CELLS.candidates, *entries.values()))
-    monkeypatch.setitem(CELLS.__dict__, "_winners", {name: CELLS[name] for name in CELLS} | entries)
+    installed(monkeypatch, CELLS, tomllib.loads(text)["project"]["entry-points"]["rnnbp.cells"])
+
+
+def own_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend of docs/backends.md by its name, as if it were installed."""
+    text = re.findall(r"```toml\n(.*?)```", PAGES["docs/backends.md"], re.S)[0]
+    named = tomllib.loads(text)["project"]["entry-points"]["rnnbp.backends"]
+    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
+    installed(monkeypatch, BACKENDS, named)
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, registry: Registry, named: dict[str, str]) -> None:
+    """A registry with entry points by name besides its own."""
+    entries = {name: EntryPoint(name, target, registry.group) for name, target in named.items()}
+    monkeypatch.setitem(registry.__dict__, "candidates", (*registry.candidates, *entries.values()))
+    monkeypatch.setitem(registry.__dict__, "_winners", {name: registry[name] for name in registry} | entries)
 
 
 def run(words: list[str]) -> int:
@@ -58,6 +70,8 @@ def ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], No
         (tmp_path / "docs").mkdir()
         if page == "docs/interop.md":
             weights_of_others()
+        if page == "docs/backends.md":
+            own_backend(monkeypatch)
         if page.startswith("plugins/"):
             plugin(page.split("/")[1], monkeypatch)
 
@@ -152,6 +166,8 @@ def test_a_command_that_is_not_there_is_seen(text, wanted):
     assert exists(text.split()) is wanted
 
 
-def test_no_command_hides_in_an_indented_block():
+def test_no_command_and_no_python_hides_in_a_block_of_another_kind():
     for page, text in PAGES.items():
         assert not re.search(r"^ {4,}(\$ )?rnnbp ", text, re.M), page
+        plain = "\n".join(b.text for b in blocks(page) if b.kind == "")
+        assert not re.search(r"^(def|class|from|import|print\() ?", plain, re.M), page

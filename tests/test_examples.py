@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import rnnbp
 from rnnbp.checking.foreign.bystep import ByStep
 from rnnbp.checking.foreign.findings import ByTime, Named, Remark
 from rnnbp.checking.properties.examination import Properties
+from rnnbp.testing import check_cell
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
-NEEDS = {"numpy_lstm": "numpy", "torch_function": "torch", "jax_function": "jax", "thinc_lstm": "thinc"}
+NEEDS = {
+    "elman_backend": "array_api_strict",  # three checks of the conformance suite run on it
+    "jax_function": "jax",
+    "numpy_lstm": "numpy",
+    "thinc_lstm": "thinc",
+    "torch_function": "torch",
+}
 
 
-def reports(name):
-    """What the example's `check` finds; skipped where its library is not installed."""
+def example(name):
+    """The example as a module; skipped where its library is not installed."""
     pytest.importorskip(NEEDS[name])
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.check()
+    return module
+
+
+def reports(name):
+    """What the example's `check` finds."""
+    return example(name).check()
 
 
 def named(report):
@@ -83,3 +97,28 @@ def test_the_faults_of_thinc_are_found_and_named():
     for report in (portable, cython):
         assert missed(report)["inputs untouched"] == "the cotangent written to"
         assert max(c.tolerance for c in report.checks) < 1e-2
+
+
+def test_the_backend_s_own_scan_is_right_and_is_what_was_checked():
+    rnn, lstm, suite = reports("elman_backend")
+    assert rnn.passed and lstm.passed and rnn.worst.error < 1e-14
+    paths = [{c.path for c in report.checks if c.level == "sequence"} for report in (rnn, lstm)]
+    assert paths == [{"portable", "by hand"}, {"portable"}]
+    assert len(suite.passed) > 30 and not suite.left_out
+
+
+def test_a_fault_in_the_backend_s_own_scan_is_seen(monkeypatch):
+    module = example("elman_backend")
+    right = module.weights
+    monkeypatch.setattr(module, "weights", lambda xs, hs, da: right(xs, hs[[*range(1, len(hs)), 0]], da))
+    found = rnnbp.gradcheck("rnn", backend=module.ElmanBackend())
+    assert {(c.path, c.tensor) for c in found.failures} == {("by hand", "U")}
+    with pytest.raises(AssertionError, match="gradient"):
+        check_cell("rnn", backend=module.ElmanBackend())
+
+
+def test_the_page_shows_the_backend_as_it_is():
+    text = (EXAMPLES / "elman_backend.py").read_text(encoding="utf-8")
+    page = (EXAMPLES.parent / "backends.md").read_text(encoding="utf-8")
+    shown = re.findall(r"which is run -->\n```python\n(.*?)```", page, re.S)
+    assert len(shown) == 2 and all(block in text for block in shown)

@@ -1,0 +1,148 @@
+"""The site of docs/: it builds without a warning, needs no network, and has all pages, figures and public names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from docs_pages import PAGES, ROOT
+
+MODULES = re.findall(r"reference/([\w.]+)\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> dict[str, str]:
+    """The pages of the site by their address."""
+    for needed in ("mkdocs", "material", "mkdocstrings_handlers.python"):
+        pytest.importorskip(needed)
+    out = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", out],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (out / "truncation.png").stat().st_size and (out / "search" / "search_index.json").stat().st_size
+    return {path.relative_to(out).as_posix(): path.read_text(encoding="utf-8") for path in out.rglob("*.html")}
+
+
+class Fetched(HTMLParser):
+    """What a browser fetches for a page: the addresses of scripts, styles, pictures and fonts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag != "a":
+            self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+
+
+def test_nothing_is_fetched_from_elsewhere(site):
+    for address, text in site.items():
+        reader = Fetched()
+        reader.feed(text)
+        assert reader.addresses, address
+        assert not [found for found in reader.addresses if re.match(r"(https?:)?//", found)], address
+
+
+def test_what_pages_link_to_outside_of_docs_is_there(site):
+    for there in ("benchmarks/results/index.html", "plugins/rnnbp-mgu/index.html", "CHANGELOG/index.html"):
+        assert there in site
+    assert "class LSTM" in re.sub("<[^>]+>", "", site["rnnbp/cells/lstm.py/index.html"])
+
+
+def test_every_page_of_docs_is_in_the_navigation(site):
+    for page in PAGES:
+        if page.startswith("docs/"):
+            assert f'href="{Path(page).stem}/"' in site["index.html"], page
+
+
+def test_lists_and_tables_are_ones(site):
+    """GitHub takes a list right after a paragraph, this renderer does not: it stands in the text with its hyphens."""
+    for address, text in site.items():
+        paragraphs = re.findall(r"<p>(.*?)</p>", text, re.S)
+        assert not [p for p in paragraphs if re.search(r"^(- |\d+\. |\|.*\|$)", p, re.M)], address
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_reference_has_every_public_name(site, module):
+    here = site[f"reference/{module}/index.html"]
+    names = public(importlib.import_module(module))
+    assert names
+    for name in names:
+        assert re.search(rf'id="{module}(\.{name})?\.{name}"', here), name
+
+
+def public(module: ModuleType) -> list[str]:
+    """What a module re-exports as `X as X`, or else the functions and classes that it defines; not its submodules."""
+    text = Path(module.__file__ or "").read_text(encoding="utf-8")
+    again = [b for a, b in re.findall(r"import (\w+) as (\w+)$", text, re.M) if a == b]
+    if again:
+        return [name for name in again if not isinstance(getattr(module, name), ModuleType)]
+    return re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", text, re.M)
+
+
+def test_the_packages_that_speak_for_themselves_have_a_page():
+    """A package below rnnbp that re-exports names is in the reference; what its parts are for is told elsewhere."""
+    found = {
+        f"rnnbp.{path.parent.name}"
+        for path in ROOT.glob("rnnbp/*/__init__.py")
+        if re.search(r"import (\w+) as \1$", path.read_text(encoding="utf-8"), re.M)
+    }
+    assert found - set(MODULES) == set()
+
+
+def refresh() -> ModuleType:
+    """docs/refresh.py."""
+    spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["refresh"] = module  # where its dataclasses look
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_one_command_makes_every_figure_and_every_piece():
+    pieces = refresh().PIECES
+    shown = {name for text in PAGES.values() for name in re.findall(r"^<!-- (\w+) -->$", text, re.M)}
+    assert shown == set(pieces)
+    for figure in (path for end in ("png", "svg", "html") for path in (ROOT / "docs").rglob(f"*.{end}")):
+        where = figure.relative_to(ROOT)
+        assert any(hasattr(piece, "makes") and piece.makes(where) for piece in pieces.values()), where
+
+
+@pytest.mark.parametrize(
+    ("figure", "wanted"), [("docs/truncation.png", True), ("docs/truncation.svg", False), ("truncation.png", False)]
+)
+def test_a_command_makes_what_stands_after_out(figure, wanted):
+    assert refresh().PIECES["compared"].makes(Path(figure)) is wanted
+
+
+def test_links_of_the_repository_become_those_of_the_site():
+    pytest.importorskip("mkdocs")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    assert hooks.place("README.md") == "index.md" and hooks.place("docs/cells.md") == "cells.md"
+    assert hooks.place("docs/examples/numpy_lstm.py") == "examples/numpy_lstm.py.md"
+    assert "plugins/rnnbp-mgu/README.md" in hooks.targets("docs/plugins.md")
+    assert hooks.escaped("s* < t\n    a = b * c") == "s\\* &lt; t\n\n    a = b * c"
+    assert hooks.escaped("`a_b` [n]") == "`a_b` \\[n\\]"
+
+
+def test_the_page_of_gradient_flow_names_every_function():
+    from rnnbp import flow
+
+    named = set(re.findall(r"`(\w+)`", PAGES["docs/flow.md"].partition("| function |")[2]))
+    functions = {name for name, f in vars(flow).items() if callable(f) and name[0].islower()}
+    assert functions - named == set() and named - set(dir(flow)) == set()
