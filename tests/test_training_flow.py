@@ -214,6 +214,18 @@ def test_any_run_can_be_recorded(tmp_path, options, columns):
     assert all(value is not None for value in (*first.values(), *last.values()))
 
 
+def test_it_is_the_flow_of_the_loss_alone():
+    """Penalties and clipping are the training's; what --truncation stops within the cells does not flow."""
+
+    def row(*measures, **options):
+        setup = set_up(Config(**SMALL | {"task": "adding"} | options))
+        return flow_row(setup, begin(setup), FlowConfig(1, measures=measures))
+
+    both, plain = ("states", "curvature"), {"truncation": "tbptt:2,4", "remat": 2}
+    assert row(*both, **plain, ar=2.0, tar=3.0, l2=0.5, clip_step=1e-3, clip_norm=1e-3) == row(*both)
+    assert row("states", truncation="gates:g")["states.half-life"] < row("states")["states.half-life"]
+
+
 def test_the_number_of_sequences():
     """1 and 3 differ; by default as many as there are, and at most four."""
     setup = set_up(Config(**SMALL | {"task": "adding"}))

@@ -62,10 +62,11 @@ class FlowConfig:
 
 def subject(setup: Setup, state: State, sequences: int | None = None) -> Subject:
     """The run as it stands, on the first sequences of the batch that is next: what its weights do to it, from the state
-    that the batch before left, in float64. Nothing is dropped, and zoneout is at its mean. Windows of --truncation do
-    not end the flow; what is stopped or clipped within the cells is.
+    that the batch before left, in float64. The flow is that of the loss alone, as `run_subject` has it: without
+    penalties, --clip-step and the windows of --truncation; nothing is dropped, and zoneout is at its mean.
     """
     from rnnbp.flow.subjects import Subject
+    from rnnbp.training.trained import bare
 
     config, host = setup.config, setup.backend.to_numpy
     if sequences is not None and sequences > setup.batch:
@@ -76,7 +77,7 @@ def subject(setup: Setup, state: State, sequences: int | None = None) -> Subject
     every = setup.model.loss.steps == "every"  # else the targets have no time axis
     return Subject(
         config.cell,
-        setup.model,
+        bare(setup.model),
         {name: host(w).astype(np.float64) for name, w in state.params.items()},
         batch.xs[:, :n],
         batch.targets[:, :n] if every else batch.targets[:n],
