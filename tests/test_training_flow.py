@@ -223,7 +223,7 @@ def test_it_is_the_flow_of_the_loss_alone():
 
     both, plain = ("states", "curvature"), {"truncation": "tbptt:2,4", "remat": 2}
     assert row(*both, **plain, ar=2.0, tar=3.0, l2=0.5, clip_step=1e-3, clip_norm=1e-3) == row(*both)
-    assert row("states", truncation="gates:g")["states.half-life"] < row("states")["states.half-life"]
+    assert row("states", truncation="gates:g")["states.half-life"] != row("states")["states.half-life"]
 
 
 def test_the_number_of_sequences():
