@@ -96,7 +96,7 @@ def reference(module: str) -> str:
     hidden = [
         f"{origin}.{name}" for origin, name in found if origin == f"{module}.{name}"
     ]  # behind its own file's name
-    names = [name for origin, name in found if origin not in (module, f"{module}.{name}")]
+    names = sorted((name for origin, name in found if origin not in (module, f"{module}.{name}")), key=str.lower)
     parts = [f"::: {module}\n    options:\n      members: [{', '.join(names)}]" if names else f"::: {module}"]
     parts += [f"::: {name}\n    options: {{show_root_heading: true, show_root_toc_entry: true}}" for name in hidden]
     return "\n\n".join([f"# {module}", *parts])
