@@ -49,8 +49,8 @@ def numbers(name: str, what: Subject) -> dict[str, float]:
     return dict(MEASURES[name](what).numbers)
 
 
-def line(name: str, what: Subject, picture: str, label: str) -> tuple[np.ndarray, np.ndarray]:
+def line(name: str, what: Subject, picture: str, label: str, part: str = "") -> tuple[np.ndarray, np.ndarray]:
     """X and y of a line of one of its pictures."""
-    (panel,) = [panel for panel in MEASURES[name](what).panels if panel.picture == picture]
+    (panel,) = [one for one in MEASURES[name](what).panels if (one.picture, one.part) == (picture, part)]
     (found,) = [one for one in panel.lines if one.label == label]
     return found.x, found.y

@@ -14,7 +14,7 @@ from rnnbp.errors import UserError
 from rnnbp.flow.measures import DEFAULT, MEASURES, MODULES, PICTURES, training
 from rnnbp.flow.measures.found import Line, Measured, Panel
 from rnnbp.flow.measures.layering import by_layer
-from rnnbp.flow.reports import measure
+from rnnbp.flow.reports import Report, measure, owner
 from rnnbp.model import Model
 from rnnbp.stacking import Stack
 
@@ -81,7 +81,7 @@ def test_numbers_are_numbers(found):
 
 def test_pictures_can_be_drawn(found):
     for what, one in found[1].items():
-        assert len({panel.picture for panel in one.panels}) == len(one.panels), what
+        assert len({(panel.picture, panel.part) for panel in one.panels}) == len(one.panels), what
         for panel in one.panels:
             picture = PICTURES[panel.picture]
             assert (panel.image is None) == (picture.colour is None) and bool(panel.lines) == (panel.image is None)
@@ -125,13 +125,23 @@ def test_a_picture_belongs_to_one_measurement():
     assert set(DEFAULT) <= set(MEASURES) and set(measure([subject("rnn")]).found["rnn"]) == set(DEFAULT)
 
 
+def test_panels_are_told_apart_by_subject_and_part():
+    part = Panel("terms", "It is wide.", (Line("x", np.ones(1), np.ones(1)),), part="layer 0")
+    found = Report("", {name: {"terms": Measured("terms", {}, (part,))} for name in ("lstm", "lstm, chrono")})
+    names = list(found.panels("terms"))
+    assert names == ["lstm, layer 0", "lstm, chrono, layer 0"]
+    assert [owner(name, found.found) for name in [*names, "lstm"]] == ["lstm", "lstm, chrono", "lstm"]
+    assert found.to_json()["subjects"]["lstm"]["terms"]["panels"][0]["part"] == "layer 0"
+
+
 def test_layer_by_layer():
     two = subject("lstm", 2)
     lower, upper = two.layers.values()
 
     def size(path):
-        panel = Panel("terms", "It is wide.", (Line("x", np.ones(1), np.ones(1)),))
-        return Measured("terms", {"width": float(path.xs.shape[-1])}, (panel,), ("a note",))
+        lines = (Line("x", np.ones(1), np.ones(1)),)
+        panels = (Panel("terms", "It is wide.", lines), Panel("remaining", "Much.", lines))
+        return Measured("terms", {"width": float(path.xs.shape[-1])}, panels, ("a note",))
 
     def above(path):
         if path is lower:
@@ -141,14 +151,17 @@ def test_layer_by_layer():
     def nothing(path):
         raise UserError(f"{path.xs.ndim} axes")
 
-    every = by_layer(two, size)
+    every = by_layer(two, PICTURES, size)
     assert every.numbers == {"0.width": 3.0, "1.width": 4.0} and every.notes == ("a note",) and every.measure == "terms"
-    assert [line.label for line in every.panels[0].lines] == ["0.x", "1.x"]
-    assert every.panels[0].seen == "Layer 0: It is wide. Layer 1: It is wide."
-    some = by_layer(two, above)
+    apart = [(panel.part, panel.seen, panel.lines[0].label) for panel in every.panels if panel.picture == "terms"]
+    assert apart == [("layer 0", "It is wide.", "x"), ("layer 1", "It is wide.", "x")]
+    (shared,) = [panel for panel in every.panels if panel.picture == "remaining"]
+    assert [line.label for line in shared.lines] == ["0.x", "1.x"] and shared.part == ""
+    assert shared.seen == "Layer 0: Much. Layer 1: Much."
+    some = by_layer(two, PICTURES, above)
     assert some.numbers == {"1.width": 4.0} and some.notes[1] == "Layer 0 is left out: it is the lower one"
-    assert refusal(lambda: by_layer(two, nothing)) == "3 axes"
-    assert by_layer(subject("lstm"), size).numbers == {"width": 3.0}
+    assert refusal(lambda: by_layer(two, PICTURES, nothing)) == "3 axes"
+    assert by_layer(subject("lstm"), PICTURES, size).numbers == {"width": 3.0}
     assert MEASURES["terms"](two).numbers["1.f"] == MEASURES["terms"](alone(two, upper)).numbers["f"]
 
 

@@ -67,7 +67,7 @@ def test_lags_are_those_of_the_decomposition():
     x, y = line("lags", of, "weights", "1.U")
     assert list(x) == list(range(T)) and np.array_equal(y[:-1], found.sums["1.U"][""][:-1])
     assert np.isnan(y[-1]) and found.sums["1.U"][""][-1] == 0  # U meets the initial state, which is zero
-    assert np.array_equal(line("lags", of, "gates", "0.U f")[1][:-1], found.sums["0.U"]["f"][:-1])
+    assert np.array_equal(line("lags", of, "gates", "U f", "layer 0")[1][:-1], found.sums["0.U"]["f"][:-1])
     assert numbers("lags", of)["half-life 1.U"] == fitted(found.sums["1.U"][""]).half_life
     (image,) = [panel.image for panel in MEASURES["lags"](of).panels if panel.picture == "map"]
     table = found.weights["1.U"][""]
@@ -79,6 +79,8 @@ def test_memory_is_the_state_that_carries():
     found = MEASURES["memory"](of)
     exact = state_by_lag(of.path, "c", directions=80).weights["U"][""]
     assert "16 random directions" in found.notes[0]
+    drawn = state_by_lag(of.path, "c", directions=16).weights["U"][""]
+    assert np.array_equal(found.panels[0].lines[1].y[:-1], drawn[:-1])
     assert found.panels[0].lines[1].y[:-1] == pytest.approx(exact[:-1], rel=4 / sqrt(32))
     few = subject("lstm")
     assert not MEASURES["memory"](few).notes

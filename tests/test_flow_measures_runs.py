@@ -95,7 +95,8 @@ def test_clipping_of_an_earlier_version_lacks_how_much():
     rows = tuple({name: x for name, x in row.items() if name not in ("norm_ratio", "cosine")} for row in ROWS)
     found = MEASURES["clipping"](replace(subject("rnn"), rows=rows))
     assert list(found.numbers) == ["clipped by norm", "smallest cosine"]
-    assert [one.label for one in found.panels[2].lines] == ["before clipping"]
+    assert [panel.picture for panel in found.panels] == ["clipped", "gradient norm"]
+    assert [one.label for one in found.panels[1].lines] == ["before clipping"]
 
 
 def test_what_is_no_run_or_clips_nothing_is_refused():
@@ -124,7 +125,11 @@ def test_what_was_recorded_over_training():
     assert np.array_equal(line("training", what, "loss", "training")[1], [np.nan, 3.0, 2.0], equal_nan=True)
 
 
-def test_of_many_recorded_numbers_the_first_few():
+def test_of_many_recorded_numbers_those_that_change_most():
     row = {"step": 1} | {f"saturation.g{k} left": 0.1 for k in range(11)}
-    found = MEASURES["training"](replace(subject("rnn"), samples=(row, {**row, "step": 2})))
-    assert len(found.panels[0].lines) == 8 and found.notes == ("Of saturation the first 8 of 11 numbers.",)
+    later = {f"saturation.g{k} left": 0.1 + k / 100 for k in (1, 4, 5, 6, 7, 8, 9, 10)} | {"step": 2}
+    less = {f"saturation.g{k} left": 0.1 - k / 1e6 for k in (0, 2, 3)}
+    found = MEASURES["training"](replace(subject("rnn"), samples=(row, row | later | less)))
+    assert len(found.panels[0].lines) == 8 and found.notes == ("Of saturation the 8 of 11 numbers that change most.",)
+    assert [one.label for one in found.panels[0].lines] == [f"g{k} left" for k in (1, 4, 5, 6, 7, 8, 9, 10)]
+    assert "g10 left, goes from 0.1 to 0.2 between" in found.panels[0].seen

@@ -67,8 +67,9 @@ def _pictures(report: Report) -> Iterator[Said]:
         picture = PICTURES[name]
         yield Said("")
         yield Said(picture.title, style="bold")
-        for label, panel in report.panels(name).items():
-            yield Said(f"{label}: {panel.seen}" if len(report.found) > 1 else panel.seen, 2)
+        panels = report.panels(name)
+        for label, panel in panels.items():
+            yield Said(f"{label}: {panel.seen}" if len(report.found) > 1 or len(panels) > 1 else panel.seen, 2)
             curves = {line.label: curve(line, picture) for line in panel.lines if ordered(line)}
             wide = max(map(len, curves), default=0)
             for text, drawn in curves.items():

@@ -29,9 +29,9 @@ from rnnbp.flow.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from rnnbp.flow.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from rnnbp.flow.memories import StateByLag as StateByLag
 from rnnbp.flow.memories import state_by_lag as state_by_lag
-from rnnbp.flow.stacked import Stacked as Stacked
 from rnnbp.flow.saturation import Gate as Gate
 from rnnbp.flow.saturation import gate_values as gate_values
+from rnnbp.flow.stacked import Stacked as Stacked
 from rnnbp.flow.steps import HBlockWithoutCarousel as HBlockWithoutCarousel
 from rnnbp.flow.terms import Terms as Terms
 from rnnbp.flow.terms import step_terms as step_terms

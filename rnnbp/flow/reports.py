@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +26,9 @@ class Report:
     about: Mapping[str, str] = field(default_factory=dict)
 
     def panels(self, picture: str) -> dict[str, Panel]:
-        """Subject -> its part of a picture, of those that have one."""
+        """Subject, or "subject, part" -> its part of a picture, of those that have one; `owner` tells whose it is."""
         parts = {
-            label: panel
+            f"{label}, {panel.part}" if panel.part else label: panel
             for label, one in self.found.items()
             for m in one.values()
             for panel in m.panels
@@ -52,6 +52,11 @@ class Report:
             }
         )
         return found
+
+
+def owner(name: str, labels: Iterable[str]) -> str:
+    """The subject whose panel goes by that name in `Report.panels`."""
+    return max((label for label in labels if name == label or name.startswith(f"{label}, ")), key=len)
 
 
 def measure(
@@ -89,6 +94,7 @@ def _plain(m: Measured) -> dict[str, Any]:
         {
             "picture": p.picture,
             "seen": p.seen,
+            "part": p.part,
             "lines": [{"label": line.label, "x": line.x.tolist(), "y": line.y.tolist()} for line in p.lines],
         }
         | ({} if p.image is None else {"image": p.image.tolist()})

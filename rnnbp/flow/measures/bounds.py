@@ -37,7 +37,7 @@ PICTURES = {
 
 def measure(subject: Subject) -> Measured:
     """Bound, sharper bound and truth (Pascanu, Mikolov & Bengio 2013), and the prediction of the largest eigenvalue."""
-    return by_layer(subject, _of_layer)
+    return by_layer(subject, PICTURES, _of_layer)
 
 
 def _of_layer(whole: Trajectory) -> Measured:

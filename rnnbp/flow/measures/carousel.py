@@ -35,7 +35,7 @@ PICTURES = {
 
 def measure(subject: Subject) -> Measured:
     """|c_t| with and without a forget gate, and the carousel over the lag, layer by layer."""
-    return by_layer(subject, _of_layer)
+    return by_layer(subject, PICTURES, _of_layer)
 
 
 def _of_layer(path: Trajectory) -> Measured:

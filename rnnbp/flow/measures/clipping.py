@@ -53,7 +53,8 @@ def measure(subject: Subject) -> Measured:
     counts = np.diff(step, prepend=0)
     left = {name: column for name in LEFT if (column := _column(rows, name)) is not None}
     numbers = {f"clipped {LIMITS[name]}": _mean(column, counts) for name, column in fired.items()}
-    numbers |= {name: _mean(left[key], counts) for key, name in LEFT.items() if key in left and key != "cosine_min"}
+    means = {name: _mean(left[key], counts) for key, name in LEFT.items() if key in left and key != "cosine_min"}
+    numbers |= means
     if "cosine_min" in left:
         numbers["smallest cosine"] = float(np.nanmin(left["cosine_min"]))
     often = ", ".join(f"{_mean(column, counts):.0%} {LIMITS[name]}" for name, column in fired.items())
@@ -62,8 +63,8 @@ def measure(subject: Subject) -> Measured:
             "clipped", f"Of the steps were clipped: {often}.", tuple(Line(LIMITS[k], step, y) for k, y in fired.items())
         )
     ]
-    if left:
-        seen = " and ".join(f"{name} is {said(_mean(left[key], counts))}" for key, name in LEFT.items() if key in left)
+    if means:
+        seen = " and ".join(f"{name} is {said(mean)}" for name, mean in means.items())
         panels.append(
             Panel("after clipping", f"On average {seen}.", tuple(Line(LEFT[k], step, y) for k, y in left.items()))
         )

@@ -49,13 +49,15 @@ class Line:
 class Panel:
     """One subject's part of a picture: lines, or the cells (ny, nx) of a heat map, whose first row is y = 0.
 
-    picture: its name in `PICTURES`. seen: one sentence that says what is seen, with the subject's own numbers.
+    picture: its name in `PICTURES`. seen: one sentence that says what is seen, with the subject's own numbers. part:
+    which part of the subject, such as a layer, where each has a panel of its own.
     """
 
     picture: str
     seen: str
     lines: tuple[Line, ...] = ()
     image: HostArray | None = None
+    part: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import numpy as np
 from rnnbp.flow.decays import Decay
 from rnnbp.flow.lags import gates, mean_by_lag
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
+from rnnbp.flow.measures.layering import named
 from rnnbp.flow.measures.thinning import falls, fitted, ranked
 from rnnbp.flow.subjects import Subject
 from rnnbp.numerics import HostArray
@@ -61,20 +62,27 @@ def measure(subject: Subject) -> Measured:
     ]
     if matrices:
         panels.append(Panel("weights", ranked(_rates(matrices)), tuple(_lines(matrices))))
-    by_gate = {
-        f"{name} {gate}": sums[name][gate]
-        for name in matrices
-        for gate in gates(subject.path.cell, name)
-        if gate and recurrent(name) and np.any(sums[name][gate] > 0)
-    }
-    if by_gate:
-        panels.append(Panel("gates", ranked(_rates(by_gate)), tuple(_lines(by_gate))))
+    panels += _by_gate(subject, [name for name in matrices if recurrent(name)])
     if matrices:
         panels.append(_map(subject, [name for name in matrices if recurrent(name)] or list(matrices)))
     notes = (
         [f"Errors were followed through {found.lags + 1} steps."] if found.lags + 1 < subject.path.time_steps else []
     )
     return Measured("lags", numbers, tuple(panels), tuple(notes))
+
+
+def _by_gate(subject: Subject, names: list[str]) -> list[Panel]:
+    """The gates of recurrent matrices, a panel for each layer."""
+    by_layer: dict[str, dict[str, HostArray]] = {}
+    for name in names:
+        prefix, _, own = name.rpartition(".")
+        for gate in gates(subject.path.cell, name):
+            if gate and np.any(subject.by_lag.sums[name][gate] > 0):
+                by_layer.setdefault(prefix, {})[f"{own} {gate}"] = subject.by_lag.sums[name][gate]
+    return [
+        Panel("gates", ranked(_rates(found)), tuple(_lines(found)), part=named(prefix) if prefix else "")
+        for prefix, found in by_layer.items()
+    ]
 
 
 def recurrent(name: str) -> bool:

@@ -25,7 +25,7 @@ PICTURES = {
 
 def measure(subject: Subject) -> Measured:
     """dC(t)/dW(t−u) of every layer by itself, by tensor."""
-    return by_layer(subject, _of_layer)
+    return by_layer(subject, PICTURES, _of_layer)
 
 
 def _of_layer(path: Trajectory) -> Measured:

@@ -40,7 +40,7 @@ PICTURES = {
 
 def measure(subject: Subject) -> Measured:
     """Gate values, and the share that is saturated, per gate and layer (Karpathy, Johnson & Fei-Fei 2015)."""
-    return by_layer(subject, _of_layer)
+    return by_layer(subject, PICTURES, _of_layer)
 
 
 def _of_layer(path: Trajectory) -> Measured:

@@ -45,7 +45,7 @@ PICTURES = {
 
 def measure(subject: Subject) -> Measured:
     """Norms and cosines of the terms, layer by layer, and what remains of them."""
-    return by_layer(subject, _of_layer)
+    return by_layer(subject, PICTURES, _of_layer)
 
 
 def _of_layer(path: Trajectory) -> Measured:

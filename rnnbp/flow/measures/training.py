@@ -54,13 +54,22 @@ def measure(subject: Subject) -> Measured:
             by_measure.setdefault(of, []).append(Line(name, step, y))
     for of, lines in by_measure.items():
         if len(lines) > MOST:
-            notes.append(f"Of {of} the first {MOST} of {len(lines)} numbers.")
-        first = lines[0]
-        there = np.flatnonzero(np.isfinite(first.y))
-        change = f"from {said(first.y[there[0]])} to {said(first.y[there[-1]])}"
-        seen = f"{first.label.capitalize()} goes {change} between steps {step[there[0]]} and {step[there[-1]]}."
-        panels.append(Panel(f"{of} over training", seen, tuple(lines[:MOST])))
+            notes.append(f"Of {of} the {MOST} of {len(lines)} numbers that change most.")
+        most = sorted(lines, key=_change, reverse=True)[:MOST]
+        y = most[0].y
+        there = np.flatnonzero(np.isfinite(y))
+        seen = (
+            f"What changes most, {most[0].label}, goes from {said(y[there[0]])} to {said(y[there[-1]])} between steps "
+            f"{step[there[0]]} and {step[there[-1]]}."
+        )
+        panels.append(Panel(f"{of} over training", seen, tuple(line for line in lines if line in most)))
     return Measured("training", numbers, tuple(panels), tuple(notes))
+
+
+def _change(line: Line) -> float:
+    """The largest value less the smallest."""
+    there = line.y[np.isfinite(line.y)]
+    return float(np.max(there) - np.min(there))
 
 
 def _loss(subject: Subject) -> Panel:

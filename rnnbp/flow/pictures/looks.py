@@ -8,6 +8,7 @@ from typing import Any
 
 from rnnbp.colours import LIGHT
 from rnnbp.flow.measures.found import Panel
+from rnnbp.flow.reports import owner
 
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)))
 MARKERS = "osD^vPX"  # one more than dashes, so that 42 lines differ
@@ -46,7 +47,7 @@ class Style:
 
     def colour(self, subject: str) -> str:
         """By the subject's place in the report, so that it has one colour in every picture."""
-        return LIGHT[self.subjects.index(subject) % len(LIGHT)]
+        return LIGHT[self.subjects.index(owner(subject, self.subjects)) % len(LIGHT)]
 
     def marks(self, label: str, style: str) -> dict[str, Any]:
         """The dash and marker of a line, as matplotlib's `plot` takes them."""

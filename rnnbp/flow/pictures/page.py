@@ -12,7 +12,7 @@ from rnnbp.flow.pictures import inlining
 from rnnbp.flow.pictures.glossary import GLOSSARY, LEAD
 from rnnbp.flow.pictures.numbers import image_table, lines_table, summary
 from rnnbp.flow.pictures.points import left_out
-from rnnbp.flow.reports import Report
+from rnnbp.flow.reports import Report, owner
 from rnnbp.pages import Section, document
 
 STYLE = (
@@ -50,14 +50,14 @@ def _glossary() -> str:
 
 def _named(report: Report, subject: str) -> str:
     """A subject's name beside its colour."""
-    k = list(report.found).index(subject) % len(LIGHT)
+    k = list(report.found).index(owner(subject, report.found)) % len(LIGHT)
     return f'<span class="swatch" style="background: var(--s{k + 1})"></span><strong>{escape(subject)}</strong>'
 
 
 def _picture(report: Report, name: str) -> str:
     """What is seen, the picture, its formula, and its numbers."""
     what, panels = PICTURES[name], report.panels(name)
-    several = len(report.found) > 1
+    several = len(report.found) > 1 or len(panels) > 1
     seen = "".join(
         f"<li>{_named(report, subject) + ': ' if several else ''}{escape(panel.seen)}</li>\n"
         for subject, panel in panels.items()
