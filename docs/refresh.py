@@ -63,6 +63,11 @@ def after(start: str) -> Callable[[str], str]:
     return lambda text: "…\n" + text[text.index(start) :].strip()
 
 
+def picked(start: str, stop: str) -> Callable[[str], str]:
+    """The output up to its first picture, and from some words to others."""
+    return lambda text: text.partition("\n\n")[0].rstrip() + "\n…\n" + text[text.index(start) : text.index(stop)].strip()
+
+
 def failure() -> str:
     """What is printed of a cell with a fault."""
     report = str(rnnbp.gradcheck(specimen("lstm", "sigma-prime-missing:f")))
@@ -155,6 +160,9 @@ PIECES: dict[str, Callable[[], str]] = {
     ),
     "compared": Command(
         "truncation lstm --k 1,2,4,8,16,full --kinds 1997,decay:0.9,gates:i+f --out docs/truncation.png --force"
+    ),
+    "flow": Command(
+        "flow rnn lstm:forget_bias=5 --measure jacobians", picked("What many steps do", "In how many directions")
     ),
     "failure": failure,
     "bugs": bugs,
