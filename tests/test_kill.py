@@ -10,12 +10,13 @@ import time
 import numpy as np
 import pytest
 
-from rnnbp.runs import read_checkpoint, read_rows
+from rnnbp.runs import read_checkpoint, read_flow_rows, read_rows
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
 
 KILLS = 20
 OPTIONS = "--hidden 12 --time-steps 8 --batch 4 --steps 1500 --save-every 15 --threads 1 --seed 5".split()
+FLOW = ["--flow", "every=10,sequences=1,measures=states"]
 
 
 def start(*words):
@@ -35,11 +36,11 @@ def test_kill_and_resume(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("so shaken as we are, so wan with care, find we a time for frighted peace to pant. " * 20)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    process = start(str(text), *OPTIONS, "--out", str(whole))
+    process = start(str(text), *OPTIONS, *FLOW, "--out", str(whole))
     assert process.wait(timeout=300) == 0, process.stderr.read()
     process.stderr.close()
 
-    process = start(str(text), *OPTIONS, "--out", str(parts))
+    process = start(str(text), *OPTIONS, *FLOW, "--out", str(parts))
     while not (parts / "last.safetensors").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
@@ -67,6 +68,8 @@ def test_kill_and_resume(tmp_path):
     assert all(np.array_equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
     rows = [[{**row, "tokens_per_second": None} for row in read_rows(folder)] for folder in (whole, parts)]
     assert rows[0] == rows[1]
+    assert len(read_flow_rows(whole)) == 151
+    assert (whole / "flow.csv").read_bytes() == (parts / "flow.csv").read_bytes()
 
 
 def test_interrupt_saves_and_exits_130(tmp_path):
