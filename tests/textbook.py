@@ -14,12 +14,11 @@ from helpers import STEP, sigma
 Params = Mapping[str, Any]
 
 
-def lstm_step(p: Params, x: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
-    """One step of an LSTM with gates i, f, g, o, and peepholes where there are any: h, c and the output gate."""
+def lstm_step(p: Params, x: Any, h: Any, c: Any) -> tuple[Any, Any]:
+    """The states behind one step of an LSTM with gates i, f, g, o, and peepholes where there are any."""
     i, f, g, o = np.split(x @ p["W"] + h @ p["U"] + p["b"][..., None, :], 4, axis=-1)
     c1 = sigma(f + p.get("pf", 0) * c) * c + sigma(i + p.get("pi", 0) * c) * np.tanh(g)
-    o = sigma(o + p.get("po", 0) * c1)
-    return o * np.tanh(c1), c1, o
+    return sigma(o + p.get("po", 0) * c1) * np.tanh(c1), c1
 
 
 def outputs(p: Params, xs: Any, cut: str = "", k: int = 0) -> Any:
@@ -29,7 +28,7 @@ def outputs(p: Params, xs: Any, cut: str = "", k: int = 0) -> Any:
     for t, x in enumerate(xs):
         h = np.real(h) if "h" in cut and t % k == 0 else h
         c = np.real(c) if "c" in cut and t % k == 0 else c
-        h, c, _ = lstm_step(p, x, h, c)
+        h, c = lstm_step(p, x, h, c)
         ys.append(h)
     return np.stack(ys)
 

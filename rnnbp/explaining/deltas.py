@@ -58,7 +58,7 @@ def answer() -> Answer:
             "truncation `tbptt:1,K`, which lets each loss go back K steps of its own and so costs K times as much.",
         ),
         n,
-        ("rnnbp gradcheck lstm --lags", "rnnbp truncation lstm --k1 1 --k 1,2,4,8"),
+        ("rnnbp flow lstm --measure lags", "rnnbp gradcheck lstm --lags", "rnnbp truncation lstm --k1 1 --k 1,2,4,8"),
         "truncation.md",
     )
 

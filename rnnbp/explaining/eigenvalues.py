@@ -53,8 +53,8 @@ def answer() -> Answer:
             "bound is no estimate.",
         ),
         n,
-        ("rnnbp train --task adding --init orthogonal --steps 20 --out runs/orthogonal",),
-        "training.md",
+        ("rnnbp flow rnn --init orthogonal --measure bounds,jacobians",),
+        "flow.md",
     )
 
 

@@ -20,6 +20,12 @@ from rnnbp.truncation import Truncation
 from rnnbp.unrolling import ScanBackward, unroll
 
 BATCH, INPUTS, HIDDEN = 4, 4, 16
+# of a gradient check: its numbers, without what is found beside them, by the portable loop
+SEQUENCE_ALONE: dict[str, Any] = {
+    "levels": ("sequence",),
+    "path": "reference",
+    **dict.fromkeys(("properties", "lags", "diagnosis"), False),
+}
 Gradients = dict[str, HostArray]
 
 

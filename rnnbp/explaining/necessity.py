@@ -7,7 +7,7 @@ import numpy as np
 from rnnbp.checking.distances import separation
 from rnnbp.checking.gradchecks import gradcheck
 from rnnbp.explaining.answers import Answer, Formula, Table, fixed, num
-from rnnbp.explaining.examples import Example, Gradients, described, example
+from rnnbp.explaining.examples import SEQUENCE_ALONE, Example, Gradients, described, example
 from rnnbp.flow.cancelling import term_sizes
 from rnnbp.flow.terms import step_terms
 from rnnbp.flow.trajectories import Trajectory
@@ -39,7 +39,7 @@ def answer() -> Answer:
         "∂C_t/∂C_{t−1}, and products of these leave it out.",
         (*_ways(n), *_terms(n), *_products(n)),
         n,
-        ("rnnbp gradcheck lstm --method rtrl", "rnnbp truncation lstm --kinds full,1997,gates:o"),
+        ("rnnbp gradcheck lstm --method rtrl", "rnnbp flow lstm --measure terms,carousel"),
         "cells.md",
     )
 
@@ -93,16 +93,12 @@ def whole_derivative(path: Trajectory, jacobians: HostArray, t: int) -> HostArra
 
 def by_rtrl() -> float:
     """The largest error of BPTT beside real-time recurrent learning."""
-    options = {"levels": ("sequence",), "path": "reference", "properties": False, "lags": False, "diagnosis": False}
-    return max(check.error for check in gradcheck("lstm", method="rtrl", **options).checks)
+    return max(check.error for check in gradcheck("lstm", method="rtrl", **SEQUENCE_ALONE).checks)
 
 
 def _ways(n: dict[str, float]) -> tuple[str | Formula | Table, ...]:
-    rows = [
-        (said, fixed(n[f"{kind}.dU_o"]), fixed(n[f"{kind}.later"]), fixed(n[f"{kind}.ratio"]))
-        + (fixed(n[f"{kind}.cosine"]),)
-        for kind, said in KINDS.items()
-    ]
+    columns = ("dU_o", "later", "ratio", "cosine")
+    rows = [(said, *(fixed(n[f"{kind}.{name}"]) for name in columns)) for kind, said in KINDS.items()]
     return (
         "C_t, h_t, o_t are c, h, o behind step t on the page of cells. A d before a name is the derivative of the "
         "whole loss by it, the δ of many derivations; vectors are rows.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rnnbp.checking.distances import Distance
 from rnnbp.checking.gradchecks import gradcheck
 from rnnbp.explaining.answers import Answer, Formula, Table, fixed, num
+from rnnbp.explaining.examples import SEQUENCE_ALONE
 
 QUESTION = "Why does my gradient check fail under truncation?"
 KINDS = ("full", "tbptt:1,1", "tbptt:2,2", "tbptt:1,4", "1997")
@@ -51,10 +52,9 @@ def answer() -> Answer:
 
 def held(kind: str) -> dict[str, float]:
     """The worst error against the claim and against the full derivative; norm ratio and cosine of dU."""
-    options = {"levels": ("sequence",), "path": "reference", "properties": False, "lags": False, "diagnosis": False}
     n = {"ratio": 1.0, "cosine": 1.0}
     for against in ("claim", "full"):
-        report = gradcheck("lstm", truncation=kind, against=against, **options)
+        report = gradcheck("lstm", truncation=kind, against=against, **SEQUENCE_ALONE)
         n[against] = max(check.error for check in report.checks)
         for finding in report.findings:
             if isinstance(finding, Distance):

@@ -64,8 +64,8 @@ def answer() -> Answer:
             "state is h both are the same.",
         ),
         n,
-        ("rnnbp truncation lstm:forget_bias=0 --k 1,4,16,full", "rnnbp truncation lstm:forget_bias=5 --k 1,4,16,full"),
-        "cells.md",
+        ("rnnbp flow rnn lstm:forget_bias=0 lstm:forget_bias=5 --measure jacobians,carousel",),
+        "flow.md",
     )
 
 

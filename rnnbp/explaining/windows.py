@@ -49,7 +49,11 @@ def answer() -> Answer:
             "these is missing, whatever the cosine says.",
         ),
         n,
-        ("rnnbp truncation lstm --kinds steps:4,steps:16,full", "rnnbp gradcheck lstm --truncation steps:2 --lags"),
+        (
+            "rnnbp truncation lstm --kinds steps:4,steps:16,full",
+            "rnnbp flow lstm --measure truncation",
+            "rnnbp gradcheck lstm --truncation steps:2 --lags",
+        ),
         "truncation.md",
     )
 
