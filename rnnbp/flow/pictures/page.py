@@ -38,7 +38,7 @@ def page(report: Report) -> str:
         sections.append(Section("numbers", "All numbers", numbers))
     if rest := _without_pictures(report):
         sections.append(Section("rest", "Not shown, and why", rest))
-    subjects = "".join(f"<li>{_named(report, subject)}</li>" for subject in report.found)
+    subjects = "".join(f"<li>{_named(report, subject)}{_about(report, subject)}</li>" for subject in report.found)
     intro = f'<p>{LEAD}</p>\n<ul class="seen">{subjects}</ul>'
     return document(report.title or "Where the gradient goes", intro, sections, STYLE)
 
@@ -52,6 +52,11 @@ def _named(report: Report, subject: str) -> str:
     """A subject's name beside its colour."""
     k = list(report.found).index(owner(subject, report.found)) % len(LIGHT)
     return f'<span class="swatch" style="background: var(--s{k + 1})"></span><strong>{escape(subject)}</strong>'
+
+
+def _about(report: Report, subject: str) -> str:
+    """Where its batch comes from, and its sizes, if the report says so."""
+    return f": {escape(report.about[subject])}" if subject in report.about else ""
 
 
 def _picture(report: Report, name: str) -> str:
