@@ -1,5 +1,7 @@
 """Where the gradient goes: the derivatives along a sequence, taken apart, measured and compared with their bounds."""
 
+from rnnbp.flow.agreement import batch_gradient as batch_gradient
+from rnnbp.flow.agreement import parts_apart as parts_apart
 from rnnbp.flow.bounds import EigenPrediction as EigenPrediction
 from rnnbp.flow.bounds import NormBounds as NormBounds
 from rnnbp.flow.bounds import eigen_prediction as eigen_prediction
@@ -16,6 +18,7 @@ from rnnbp.flow.curvature import curvature_along as curvature_along
 from rnnbp.flow.curvature import hessian_eigenvalues as hessian_eigenvalues
 from rnnbp.flow.decays import Decay as Decay
 from rnnbp.flow.decays import decay as decay
+from rnnbp.flow.fresh import fresh_subjects as fresh_subjects
 from rnnbp.flow.growing import Growth as Growth
 from rnnbp.flow.growing import growth as growth
 from rnnbp.flow.jacobians import Spectra as Spectra
@@ -29,10 +32,13 @@ from rnnbp.flow.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from rnnbp.flow.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from rnnbp.flow.memories import StateByLag as StateByLag
 from rnnbp.flow.memories import state_by_lag as state_by_lag
+from rnnbp.flow.reports import Report as Report
+from rnnbp.flow.reports import measure as measure
 from rnnbp.flow.saturation import Gate as Gate
 from rnnbp.flow.saturation import gate_values as gate_values
 from rnnbp.flow.stacked import Stacked as Stacked
 from rnnbp.flow.steps import HBlockWithoutCarousel as HBlockWithoutCarousel
+from rnnbp.flow.subjects import Subject as Subject
 from rnnbp.flow.terms import Terms as Terms
 from rnnbp.flow.terms import step_terms as step_terms
 from rnnbp.flow.trajectories import Trajectory as Trajectory
