@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -25,6 +27,7 @@ from rnnbp.registry import BACKENDS, CELLS, Registry
 
 def weights_of_others() -> None:
     """What docs/interop.md converts: a module of torch's, two layers of Keras's, and a run."""
+    pytest.importorskip("h5py")
     stack = rnnbp.stack("lstm", 3, 4, layers=2)
     params = stack.init(np.random.default_rng(0))
     theirs = {f"encoder.{name}": np.ascontiguousarray(a) for name, a in to_torch(stack, params).items()}
@@ -55,7 +58,11 @@ def installed(monkeypatch: pytest.MonkeyPatch, registry: Registry, named: dict[s
 
 
 def run(words: list[str]) -> int:
-    """The exit code of a command."""
+    """The exit code of a command: in this process, unless it would change the threads of the tests after it."""
+    if "--threads" in words:
+        done = subprocess.run([sys.executable, "-m", "rnnbp_cli", *words], capture_output=True, text=True, timeout=300)
+        print(done.stderr, file=sys.stderr)
+        return done.returncode
     with pytest.raises(SystemExit) as end:
         main(words)
     return int(end.value.code or 0)
@@ -90,7 +97,7 @@ def test_every_command_runs_as_it_stands(page, ready, capsys):
     for block in blocks(page):
         for words in block.commands if block.reason is None else ():
             code, (_, err) = run(words), capsys.readouterr()
-            if code == 2 and "not installed" in err and not conftest.REQUIRED:
+            if code == 2 and "pip install" in err and not conftest.REQUIRED:
                 missing.append(err.strip())
             elif code != int("FAILED" in block.text):  # 1 where the page shows a check that fails
                 failed.append(f"rnnbp {' '.join(words)}: exit code {code}: {err.strip()}")
@@ -164,6 +171,14 @@ def exists(words: list[str]) -> bool:
 )
 def test_a_command_that_is_not_there_is_seen(text, wanted):
     assert exists(text.split()) is wanted
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_script_and_target_of_make_that_is_named_exists(page):
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert set(re.findall(r"(?:`|^\$? ?)make (\w+)", PAGES[page], re.M)) <= set(targets)
+    scripts = re.findall(r"python ((?:docs|benchmarks)/[\w/]+\.py)", PAGES[page])
+    assert not [script for script in scripts if not (ROOT / script).is_file()]
 
 
 def test_no_command_and_no_python_hides_in_a_block_of_another_kind():
