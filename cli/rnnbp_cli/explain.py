@@ -22,7 +22,7 @@ WIDTH = 100  # of a paragraph, at the most
 
 def explain(
     question: Annotated[
-        str | None, typer.Argument(metavar="[QUESTION]", help="One by its name; --list has them [default: all]")
+        str | None, typer.Argument(metavar="QUESTION", help="One by its name; --list has them [default: all]")
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Names and questions; nothing is computed.")] = False,
     report: Annotated[
@@ -127,5 +127,5 @@ def show(answer: Answer, following: bool) -> None:
             console.print("\n" + escape(part))
     console.print("\nTo go on with:")
     for command in answer.commands:
-        console.print("  " + escape(command), style="cyan")
+        console.print("  " + escape(command), style="cyan", soft_wrap=True)
     console.print(f"Read on: docs/{escape(answer.page)}")

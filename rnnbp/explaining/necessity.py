@@ -105,7 +105,7 @@ def _ways(n: dict[str, float]) -> tuple[str | Formula | Table, ...]:
         Formula(
             (
                 "C_t = f_t ∘ C_{t−1} + i_t ∘ g_t        h_t = o_t ∘ tanh C_t",
-                "a_k = x_t W_k + h_{t−1} U_k + b_k        of gate k = i, f, g, o at step t",
+                "a_k = x_t W_k + h_{t−1} U_k + b_k      of gate k = i, f, g, o at step t",
                 "dh_{t−1} = ∂L_{t−1}/∂h_{t−1} + Σ_k da_k U_kᵀ",
                 "dC_{t−1} = dC_t ∘ f_t + dh_{t−1} ∘ o_{t−1} ∘ (1 − tanh² C_{t−1})",
                 "do_{t−1} = dh_{t−1} ∘ tanh C_{t−1}",
