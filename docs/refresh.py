@@ -65,7 +65,11 @@ def after(start: str) -> Callable[[str], str]:
 
 def picked(start: str, stop: str) -> Callable[[str], str]:
     """The output up to its first picture, and from some words to others."""
-    return lambda text: text.partition("\n\n")[0].rstrip() + "\n…\n" + text[text.index(start) : text.index(stop)].strip()
+
+    def kept(text: str) -> str:
+        return "\n…\n".join([text.partition("\n\n")[0].rstrip(), text[text.index(start) : text.index(stop)].strip()])
+
+    return kept
 
 
 def failure() -> str:
