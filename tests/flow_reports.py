@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
@@ -62,4 +64,13 @@ def report(subjects: int) -> Report:
         }
         for label, rate in zip(NAMES[:subjects], RATES, strict=False)
     }
-    return Report("Made by <hand>", found)
+    return Report("Made by <hand>", found, {NAMES[0]: "a batch <of> noise"})
+
+
+def layered() -> Report:
+    """A report whose first subject has a panel of bars for each of two layers."""
+    whole = report(2)
+    made = whole.found[NAMES[0]]["made"]
+    bars = [panel for panel in made.panels if panel.picture == "made bars"]
+    parts = tuple(replace(panel, part=f"layer {k}", seen=f"Bars of {k}.") for panel in bars for k in range(2))
+    return Report("", {NAMES[0]: {"made": replace(made, panels=parts)}, NAMES[1]: whole.found[NAMES[1]]})

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from flow_reports import NAMES, RATES, T, report
+from flow_reports import NAMES, RATES, T, layered, report
 from flow_reports import PICTURES as MADE
 
 from rnnbp import colours
@@ -151,6 +151,15 @@ def test_all_numbers_refusals_and_notes_are_there(pages):
         assert all(f"{rate:g}" in numbers for rate in RATES[:n])
         assert all(f"this is not for <{name}>" in found.texts["rest"] for name in NAMES[:n])
         assert sum("Every second step." in words for words in found.texts.values()) == 1  # under its first picture
+
+
+def test_layers_and_where_a_batch_comes_from_are_named(monkeypatch, pages):
+    assert f"{NAMES[0]}: a batch <of> noise" in Whole(pages[4]).texts[""] and "<of>" not in pages[4]
+    for name, picture in MADE.items():
+        monkeypatch.setitem(measures.PICTURES, name, picture)
+    text = page(layered())
+    assert all(f"lstm, layer {k}: Bars of {k}." in Whole(text).texts["made-bars"] for k in range(2))
+    assert text.count("background: var(--s1)") == 3 and "lstm, layer 1: i" in Whole(text).texts["made-bars"]
 
 
 def test_what_is_left_out_is_said_in_words(pages):

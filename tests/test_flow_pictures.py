@@ -8,8 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from flow_reports import NAMES, RATES, T, report
+from flow_reports import NAMES, RATES, T, layered, report
 from flow_reports import PICTURES as MADE
+from flow_subjects import subject
 from helpers import refusal
 
 from rnnbp import colours
@@ -17,6 +18,7 @@ from rnnbp.benching.plotting import plainly
 from rnnbp.flow import measures
 from rnnbp.flow.measures.found import Axis, Line, Panel
 from rnnbp.flow.pictures.points import left_out
+from rnnbp.flow.reports import measure
 
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.colors import to_hex  # noqa: E402
@@ -127,6 +129,17 @@ def test_a_subject_that_has_no_part_of_a_picture_keeps_its_place(figure):
     whole = report(3)
     without = type(whole)("", {n: {k: m for k, m in one.items() if n != "lstm"} for n, one in whole.found.items()})
     assert [c for c, *_ in drawn(figure(0, "made decay", of=without).axes[0])] == list(colours.LIGHT[1:3])
+
+
+def test_layers_have_panels_in_the_colour_of_their_network(figure):
+    names = [axes.get_legend() for axes in figure(0, "made bars", of=layered()).axes[:3]]
+    assert [n.get_texts()[0].get_text().replace("\n", " ") for n in names] == [
+        "lstm, layer 0",
+        "lstm, layer 1",
+        NAMES[1],
+    ]
+    seen = [to_hex(n.get_patches()[0].get_facecolor()) for n in names]
+    assert seen == [colours.LIGHT[0], colours.LIGHT[0], colours.LIGHT[1]]
 
 
 def test_lines_of_one_subject_differ_by_dash_and_marker(figure):
@@ -250,25 +263,38 @@ def test_a_legend_names_lines_or_colours_and_marks_whichever_is_shorter(figure):
     assert legends(figure(3, "made bars")) == [["i", "f", "o"]]  # their panels have the subjects' names
 
 
-@pytest.mark.parametrize("look", [PRINT, SCREEN])
-@pytest.mark.parametrize(("subjects", "picture"), [(n, p) for n in (1, 4) for p in MADE])
-def test_every_word_is_large_enough_and_inside(figure, subjects, picture, look):
-    made = figure(subjects, picture, look)
+def check_layout(made, look):
+    """No word is small, sticks out or lies over another part."""
     width, height = made.get_size_inches() * made.dpi
     assert made.get_size_inches()[0] == look.width and PRINT.width == 6.5
     assert min(t.get_fontsize() for t in made.findobj(Text) if t.get_text().strip()) >= 8
     parts = made.subfigs or [made]
-    boxes = [
-        axes.get_tightbbox() for axes in made.axes if axes.get_visible()
-    ]  # with ticks, names and the words in them
+    boxes = [axes.get_tightbbox() for axes in made.axes if axes.get_visible()]  # with the words at its ticks
     boxes += [legend.get_window_extent() for part in parts for legend in part.legends]
     outer = [text.get_window_extent() for part in {*parts, made} for text in part.texts if text.get_text()]
-    assert len(boxes) > 0 and len(outer) >= 2  # both axes are named
+    assert boxes and len(outer) >= 2  # both axes are named
     for box in boxes + outer:
         assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, box
     for a, b in itertools.combinations(boxes + outer, 2):
         lapping = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
         assert min(lapping) <= 2, (a, b)
+
+
+@pytest.mark.parametrize("look", [PRINT, SCREEN])
+@pytest.mark.parametrize(("subjects", "picture"), [(n, p) for n in (1, 4) for p in MADE])
+def test_every_word_is_large_enough_and_inside(figure, subjects, picture, look):
+    check_layout(figure(subjects, picture, look), look)
+
+
+def test_pictures_of_what_is_measured_are_as_legible(figure):
+    found = measure([subject("lstm", layers=2), subject("gru")])
+    assert len(found.pictures) > 15
+    for k, picture in enumerate(found.pictures):
+        look = (PRINT, SCREEN)[k % 2]
+        made = figure(0, picture, look, of=found)
+        check_layout(made, look)
+        curves = [np.asarray(line.get_ydata(), float) for axes in made.axes for line in axes.lines]
+        assert all(np.isfinite(y).any() for y in curves), picture
 
 
 @pytest.mark.parametrize(
