@@ -231,6 +231,8 @@ def test_the_page_is_written_and_replaced_only_if_asked(call, tmp_path):
 MISTAKES = [
     ("lstn", "unknown cell 'lstn': did you mean lstm"),
     ("lstm:peephole=true", "unknown option of cell lstm 'peephole': did you mean peepholes"),
+    ("runs/demo", "runs/demo is no folder, and no cell with others around it: name the folder of a run"),
+    ("lstm/zonout", "unknown wrapper 'zonout': did you mean zoneout"),
     ("lstm lstm", "labels that differ; got lstm, lstm"),
     ("empty", "no checkpoint at empty/best.safetensors: name the folder of a run"),
     ("lstm --measure lag", "unknown measurement 'lag': did you mean lags"),

@@ -92,7 +92,11 @@ def flow(
     from rnnbp.backends import backend as find_backend
     from rnnbp.benching.plotting import require_matplotlib
     from rnnbp.flow.reports import measure as measured
+    from rnnbp.registry import CELLS
 
+    for word in cells:
+        if "/" in word and word.partition("/")[0].partition(":")[0] not in CELLS:
+            fail(f"{word} is no folder, and no cell with others around it: name the folder of a run, or a cell")
     if out is not None or report is not None:
         require_matplotlib()
     on = find_backend(backend, device)
