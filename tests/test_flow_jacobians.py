@@ -135,6 +135,23 @@ def test_growth_takes_the_lanczos_method_above_a_size(monkeypatch):
     assert "`growth` needs none" in refusal(lambda: step_spectra(path)) + refusal(lambda: product_spectra(path))
 
 
+def test_growth_to_a_tolerance_and_without_matrices_that_could_be_made():
+    path = trajectory("lstm", time_steps=9)
+    made = growth(path, lags=[1, 5])
+    rough = growth(path, lags=[1, 5], dense=0, tolerance=1e-2)
+    assert np.max(rough.residual) > 1e-6 and np.all(rough.residual <= 1e-2)
+    error = np.abs(np.exp(rough.log_norm - made.log_norm) - 1)
+    assert 1e-12 < np.max(error) and np.all(error <= rough.residual)
+
+
+def test_spectra_of_some_steps():
+    path = trajectory("lstm")
+    every, some = step_spectra(path), step_spectra(path, [3, 0])
+    assert list(some.at) == [3, 0] and np.array_equal(some.log_values, every.log_values[[3, 0]])
+    assert "from 0 to T − 1 = 4; got [2, 5]" in refusal(lambda: step_spectra(path, [2, 5]))
+    assert "got none" in refusal(lambda: step_spectra(path, []))
+
+
 def test_golub_and_kahan():
     """Against LAPACK: many sizes of gap, a matrix of rank 1, of rank 0, and equal singular values."""
     rng, n = np.random.default_rng(5), 40

@@ -245,6 +245,21 @@ def test_exponents_with_their_errors():
     assert ("chaos" in panel.seen) == (np.mean(found.exponents[:, 0]) > 2 * error)
 
 
+def test_what_dies_at_once_has_no_error():
+    found = MEASURES["lyapunov"](linear(np.zeros((H, H))))
+    assert found.numbers == {"λ_1": -inf, "error": inf} and not found.panels
+    one = MEASURES["lyapunov"](linear(np.diag([0.5, 0.0])))
+    (panel,) = [panel for panel in one.panels if panel.picture == "spectrum"]
+    assert panel.lines[0].y[0] == pytest.approx(log(0.5), **CLOSE) and np.isnan(panel.lines[0].y[1])
+    assert np.isnan(panel.lines[1].y[1])
+
+
+def test_one_step_has_no_exponent():
+    found = MEASURES["jacobians"](subject("lstm", steps=1))
+    (panel,) = [panel for panel in found.panels if panel.picture == "products"]
+    assert panel.seen == "An exponent needs 2 steps or more." and found.numbers["largest"] > 0
+
+
 def test_truncation_is_that_of_windows():
     """Against the model's own backward, one truncation after the other."""
     of = subject("lstm", 2)

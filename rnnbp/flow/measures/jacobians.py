@@ -65,10 +65,10 @@ def measure(subject: Subject) -> Measured:
         block, numbers["h-block exponent"] = _products(HBlockWithoutCarousel(top), "h-block", [])
         lines += block
         which = "the top layer's h-block" if top.size < path.size else "the h-block"
-        seen += (
-            f" The product of {which} alone, without the carousel, has {said(numbers['h-block exponent'])}: it is no "
-        )
-        seen += "derivative of anything."
+        e = numbers["h-block exponent"]
+        seen += f" The product of {which} alone, without the carousel, has {said(e)}, and is no derivative of anything."
+    if path.time_steps == 1:
+        seen = "An exponent needs 2 steps or more."
     panels = [*of_steps, Panel("products", seen, lines)]
     if path.size <= SMALL:
         panels.append(_values(product_spectra(path)))

@@ -30,7 +30,7 @@ PICTURES = {
         together=False,
     ),
     "gates": Picture(
-        "The same for the gates of the recurrent weights",
+        "The gradient of the recurrent weights, gate by gate",
         "‖Σ_t dL_t/dU_{k,t−u}‖ for each gate k, whose columns of U are U_k",
         LAG,
         Axis("norm of the part of dL/dU_k", log=True),

@@ -36,29 +36,35 @@ def measure(subject: Subject) -> Measured:
     found = lyapunov_spectrum(path, k)
     values, error = np.mean(found.exponents, axis=0), _error(found.standard_error)
     running, number = np.mean(found.running, axis=1), np.arange(1, k + 1)
-    first = float(values[0])
-    sure = abs(first) > 2 * error[0]
-    means = "small differences grow: chaos" if first > 0 else "small differences die: the state forgets its start"
-    seen = (
-        f"λ_1 = {said(first)} ± {said(error[0])}: {means if sure else 'too near to zero to tell growing from dying'}."
-    )
-    at = found.warmup + 1 + np.arange(len(running))
+    at, known = found.warmup + 1 + np.arange(len(running)), np.isfinite(error)
     settling = [Line(f"λ_{i + 1}", at, _finite(running[:, i])) for i in range(min(k, SHOWN))]
     spectrum = [Line("λ", number, _finite(values), "points")]
-    spectrum += [
-        Line(f"λ {sign} error", number, _finite(values + of * error), "dashed") for sign, of in (("+", 1), ("−", -1))
-    ]
-    parts = {"settling": settling, "spectrum": spectrum}
-    drawn = {name: tuple(line for line in lines if np.any(np.isfinite(line.y))) for name, lines in parts.items()}
-    said_of = {"settling": f"After {path.time_steps} steps λ_1 is known to within {said(error[0])}.", "spectrum": seen}
-    panels = tuple(Panel(name, said_of[name], lines) for name, lines in drawn.items() if lines)
+    for sign, width in (("+", error), ("−", -error)):
+        edge = np.where(known, values, np.nan) + np.where(known, width, np.nan)
+        spectrum.append(Line(f"λ {sign} error", number, edge, "dashed"))
+    settled = f"After {path.time_steps} steps λ_1 is known to within {said(error[0])}."
+    parts = {"settling": (settled, settling), "spectrum": (_meaning(values[0], error[0]), spectrum)}
+    panels = (
+        Panel(name, seen, tuple(line for line in lines if np.any(np.isfinite(line.y))))
+        for name, (seen, lines) in parts.items()
+    )
     notes = (f"The leading {k} exponents of {path.size}.",) if k < path.size else ()
-    return Measured("lyapunov", {"λ_1": first, "error": float(error[0])}, panels, notes)
+    numbers = {"λ_1": float(values[0]), "error": float(error[0])}
+    return Measured("lyapunov", numbers, tuple(panel for panel in panels if panel.lines), notes)
+
+
+def _meaning(first: float, error: float) -> str:
+    if first == -np.inf:
+        return "λ_1 is −∞: to rounding, there is a step that leaves nothing of any difference, |R_11| = 0."
+    means = "small differences grow: chaos" if first > 0 else "small differences die: the state forgets its start"
+    sure = abs(first) > 2 * error
+    return f"λ_1 = {said(first)} ± {said(error)}: {means if sure else 'too near to zero to tell growing from dying'}."
 
 
 def _error(of_each: HostArray) -> HostArray:
-    """The standard error (k,) of a mean over sequences (B, k) whose errors are independent."""
-    return np.asarray(np.sqrt(np.sum(of_each**2, axis=0)) / len(of_each))
+    """The standard error (k,) of a mean over sequences (B, k) whose errors are independent; inf where one has none."""
+    found = np.sqrt(np.sum(of_each**2, axis=0)) / len(of_each)
+    return np.where(np.isnan(found), np.inf, found)
 
 
 def _finite(values: HostArray) -> HostArray:
