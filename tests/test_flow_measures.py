@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from math import isinf, isnan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,6 +125,11 @@ def test_a_picture_belongs_to_one_measurement():
     assert len(set(names)) == len(names) and set(names) < set(PICTURES)
     assert {f"{name} over training" for name in MEASURES} == set(PICTURES) - set(names)
     assert set(DEFAULT) <= set(MEASURES) and set(measure([subject("rnn")]).found["rnn"]) == set(DEFAULT)
+
+
+def test_the_page_lists_them():
+    page = (Path(__file__).parent.parent / "docs" / "flow.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|.*\| .* \|$", page.split("## In the library")[0], re.M) == list(MEASURES)
 
 
 def test_panels_are_told_apart_by_subject_and_part():
