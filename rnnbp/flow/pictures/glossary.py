@@ -7,10 +7,10 @@ LEAD = (
 GLOSSARY = (
     (
         "What to look at first",
-        "The first picture: how much of an error is left some steps back. On a logarithmic axis equal distances are "
-        "equal factors, so a straight line that falls is an exponential decay: the gradient vanishes, and the network "
-        "hardly learns from what lies further back. A line that rises explodes. The pictures of Jacobians say how "
-        "fast; those of gates and terms say why.",
+        "How much of an error is left some steps back, in the first picture where lags are measured. On a logarithmic "
+        "axis equal distances are equal factors, so a straight line that falls is an exponential decay: the gradient "
+        "vanishes, and the network hardly learns from what lies further back. A line that rises explodes. The pictures "
+        "of Jacobians say how fast; those of gates and terms say why.",
     ),
     ("T, t", "The length of the sequence, and the number of a step, 0 … T − 1."),
     (
