@@ -11,7 +11,7 @@ from conftest import backend_or_skip
 from rnnbp_cli import main
 from rnnbp_cli.flow_summary import BARS, short, sparkline
 
-from rnnbp.flow.measures import MEASURES, PICTURES
+from rnnbp.flow.measures import DEFAULT, MEASURES, PICTURES
 from rnnbp.registry import CELLS
 from rnnbp.training import Config, train
 
@@ -137,6 +137,13 @@ def test_a_checkpoint_is_chosen(found, folder):
 def test_measures_with_commas_or_again(found):
     for words in ("--measure lags,terms", "--measure lags --measure terms"):
         assert list(found(f"{SMALL} {words}")["subjects"]["lstm"]) == ["lags", "terms"]
+
+
+def test_the_help_names_every_measure(call):
+    code, out, _ = call("--help")
+    words = re.search(r"--measure.*?\[default: all but (\w+)\]", " ".join(out.split()))
+    assert code == 0 and words and {words[1]} == set(MEASURES) - set(DEFAULT)
+    assert re.findall(r"(\w+)[,;] ", words[0].partition("NAME,… ")[2]) [:-1] == list(MEASURES)
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "strict"])  # all of them: test_flow_subjects

@@ -51,7 +51,11 @@ def flow(
     ] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME,…", help="lags, jacobians, terms, …; one, several, or again [default: all]"),
+        typer.Option(
+            metavar="NAME,…",
+            help="lags, gradient, memory, jacobians, bounds, terms, carousel, lyapunov, truncation, saturation, "
+            "clipping, curvature, states, training; one, several, or again [default: all but states]",
+        ),
     ] = None,
     time_steps: Annotated[int | None, typer.Option(help="Steps T [default: 64, or the data's, or the run's]")] = None,
     batch: Annotated[int | None, typer.Option(help="Sequences B [default: 2]")] = None,
@@ -64,7 +68,7 @@ def flow(
     device: DeviceOption = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="Of the gradient that a backend computes beside its parts: float64 or float32 [float64]"),
+        typer.Option(help="Of the gradient that the parts are held to: float64 or float32 [default: float64]"),
     ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", help=f"Threads of the CPU, for BLAS [default: {THREADS}]")
