@@ -136,6 +136,15 @@ def test_every_truncation_at_once(name, most):
     assert found.ratio[-1] == 1
 
 
+def test_truncations_are_held_to_the_whole_gradient():
+    q = case("lstm:peepholes=true")
+    whole = forward(q)[2](q.dys)[0]
+    every, some = (lag_decomposition(along(q), q.dys, lags, whole).truncated for lags in (None, 2))
+    assert len(some.ratio) == 3
+    assert relative_error(some.ratio, every.ratio[:3]) < tolerance() > relative_error(some.cosine, every.cosine[:3])
+    assert relative_error(every.ratio, lag_decomposition(along(q), q.dys).truncated.ratio) < tolerance()
+
+
 def test_a_gradient_of_nothing_has_no_direction():
     q = case("gru")
     found = lag_decomposition(along(q), 0 * q.dys).truncated

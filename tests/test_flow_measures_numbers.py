@@ -106,9 +106,17 @@ def test_more_lags_than_fit_are_not_followed(monkeypatch):
     monkeypatch.setattr("rnnbp.flow.subjects.KEPT", 4 * T * B * 4 * H)  # four errors at each step, or nearly
     assert of.by_lag.lags in (3, 4)
     assert MEASURES["lags"](of).notes == (f"Errors were followed through {of.by_lag.lags + 1} steps.",)
-    assert "not followed further" in MEASURES["truncation"](of).notes[0]
-    plain = replace(subject("rhn"))
-    assert plain.by_lag.lags < T - 1
+    assert MEASURES["truncation"](of).notes == (f"Errors were followed through {of.by_lag.lags + 1} of {T} steps.",)
+    assert "more than the" in MEASURES["truncation"](of).panels[0].seen
+    assert set(numbers("truncation", of).values()) == {inf}
+    for few in (of, replace(subject("lstm", 2)), replace(subject("rhn"))):
+        whole = replace(few)
+        with monkeypatch.context() as patch:
+            patch.setattr("rnnbp.flow.subjects.KEPT", 10**8)
+            every = whole.by_lag
+        assert few.by_lag.lags < every.lags == T - 1
+        error = np.abs(few.by_lag.truncated.ratio - every.truncated.ratio[: few.by_lag.lags + 1])
+        assert np.max(error) < tolerance()
 
 
 def test_jacobians_are_those_of_the_whole_state_of_the_first_sequence():

@@ -25,7 +25,6 @@ from rnnbp.flow.jacobians import Spectra as Spectra
 from rnnbp.flow.jacobians import product_spectra as product_spectra
 from rnnbp.flow.jacobians import step_spectra as step_spectra
 from rnnbp.flow.lags import LagDecomposition as LagDecomposition
-from rnnbp.flow.lags import Truncated as Truncated
 from rnnbp.flow.lags import lag_decomposition as lag_decomposition
 from rnnbp.flow.lags import mean_by_lag as mean_by_lag
 from rnnbp.flow.lyapunov import LyapunovSpectrum as LyapunovSpectrum
@@ -39,6 +38,7 @@ from rnnbp.flow.saturation import gate_values as gate_values
 from rnnbp.flow.stacked import Stacked as Stacked
 from rnnbp.flow.steps import HBlockWithoutCarousel as HBlockWithoutCarousel
 from rnnbp.flow.subjects import Subject as Subject
+from rnnbp.flow.sums import Truncated as Truncated
 from rnnbp.flow.terms import Terms as Terms
 from rnnbp.flow.terms import step_terms as step_terms
 from rnnbp.flow.trajectories import Trajectory as Trajectory

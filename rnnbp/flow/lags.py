@@ -8,23 +8,12 @@ from dataclasses import dataclass
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnbp.cellbase import Cell, State
+from rnnbp.cellbase import State
 from rnnbp.errors import UserError
 from rnnbp.flow.contributions import Contributions, Parts, contributions
+from rnnbp.flow.sums import Norms, Truncated, by_gate, gates, norms, sums_by_lag
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.numerics import HostArray
-
-Norms = Mapping[str, HostArray]
-
-
-@dataclass(frozen=True, eq=False)
-class Truncated:
-    """The gradient G_k that is left when each error goes back through k steps alone, k = 1 … lags + 1, beside the whole
-    one, G = G_{lags+1}: what truncation `tbptt:1,k` does, for every k at once. All parameters together are one vector.
-    """
-
-    ratio: HostArray  # (lags + 1): ‖G_k‖ / ‖G‖
-    cosine: HostArray  # (lags + 1): ⟨G_k, G⟩ / (‖G_k‖ ‖G‖); nan where one of them is zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +33,16 @@ class LagDecomposition:
     truncated: Truncated
 
 
-def lag_decomposition(path: Trajectory, dys: HostArray, lags: int | None = None) -> LagDecomposition:
+def lag_decomposition(
+    path: Trajectory, dys: HostArray, lags: int | None = None, whole: Parts | None = None
+) -> LagDecomposition:
     """The parts of the gradient for errors dys (T, B, O), from one way back with the errors of every t side by side.
 
     With `lags` each error goes through the steps t … t − lags alone: truncated BPTT with a window for every t.
     Default T − 1: all. A pointwise cell's errors of all pre-activations are kept, up to T (lags + 1) B GH numbers, and
     twice as many with `split`; any other cell forms dW_s for all lags of one step at once. Parameters that only the
     start of a sequence reads (`Cell.starting`) have their part in `gradient` alone, and none where s0 is given.
+    whole: dL/dW by parameter, to hold truncations to; without it, the sum over the lags that were followed.
     """
     cell, time_steps = path.cell, path.time_steps
     wanted = (*path.xs.shape[:2], cell.output_size)
@@ -64,13 +56,13 @@ def lag_decomposition(path: Trajectory, dys: HostArray, lags: int | None = None)
     weights = {name: {k: np.zeros((time_steps, time_steps)) for k in gates(cell, name)} for name in cell.params}
     for k, ds, found in _back(path, dys, most, parts):
         first = max(k - 1, 0)  # the t of the first error
-        whole = path.vector(ds)
+        d = path.vector(ds)
         for name, table in states.items():
-            table[first : first + len(whole), k] = norms(whole if name == "" else whole[..., path.part(name)], (1, 2))
+            table[first : first + len(d), k] = norms(d if name == "" else d[..., path.part(name)], (1, 2))
         for name, d in found.items():
             for gate, of_gate in by_gate(cell, name, d).items():
                 weights[name][gate][k : k + len(d), k] = of_gate
-    sums, gradient, truncated = _sums(cell, most, parts)
+    sums, gradient, truncated = sums_by_lag(cell, most, parts, whole)
     return LagDecomposition(most, states, weights, sums, gradient | _of_start(path, ds), truncated)
 
 
@@ -89,27 +81,6 @@ def mean_by_lag(table: HostArray, met: HostArray | None = None) -> HostArray:
         if np.any(of_t):
             found[u] = np.mean(diagonal[of_t])
     return found
-
-
-def gates(cell: Cell, name: str) -> tuple[str, ...]:
-    """What of a parameter is told apart: "" for the whole and, where there are several, its gates."""
-    blocks = cell.blocks.get(name, ())
-    return ("", *blocks) if len(blocks) > 1 else ("",)
-
-
-def by_gate(cell: Cell, name: str, d: HostArray) -> dict[str, HostArray]:
-    """Norms of parts (n, …, width) of a parameter whose gates lie side by side, (n) each."""
-    names = gates(cell, name)
-    count = max(1, len(names) - 1)
-    found = norms(d.reshape(len(d), -1, count, d.shape[-1] // count), (1, 3))  # (n, G)
-    return dict(zip(names, (norms(found, (1,)), *found.T), strict=False))
-
-
-def norms(d: HostArray, axes: tuple[int, ...]) -> HostArray:
-    """Euclidean norms over axes, also of numbers so small that their squares are none."""
-    top = np.max(np.abs(d), axis=axes, keepdims=True)
-    scale = np.where(top == 0, 1.0, top)
-    return np.asarray(np.sqrt(np.sum((d / scale) ** 2, axis=axes)) * np.squeeze(scale, axes))
 
 
 def _back(path: Trajectory, dys: HostArray, lags: int, parts: Contributions) -> Iterator[tuple[int, State, Parts]]:
@@ -136,20 +107,3 @@ def _of_start(path: Trajectory, ds: State) -> dict[str, HostArray]:
         return {}
     back = path.cell.start(xp, path.params, path.xs.shape[1], path.xs)[1]
     return back(tuple(np.sum(d, axis=0) for d in ds))
-
-
-def _sums(cell: Cell, lags: int, parts: Contributions) -> tuple[dict[str, Norms], dict[str, HostArray], Truncated]:
-    """‖Σ_t dL_t/dW_{t−u}‖ for every u, the sum over all u, and how the sum over the first few compares with it."""
-    total = {name: np.zeros(spec.shape) for name, spec in cell.params.items()}
-    found = {name: {gate: np.zeros(lags + 1) for gate in gates(cell, name)} for name in total}
-    whole, inner, squares = parts.summed(0, lags), np.zeros(lags + 1), np.zeros(lags + 1)
-    for u in range(lags + 1):
-        for name, d in parts.summed(u).items():
-            total[name] += d
-            for gate, of_gate in by_gate(cell, name, d[None]).items():
-                found[name][gate][u] = of_gate[0]
-        inner[u] = sum(np.vdot(d, total[name]) for name, d in whole.items())
-        squares[u] = sum(np.vdot(d, d) for d in total.values())
-    sizes, size = np.sqrt(squares), np.sqrt(squares[-1])
-    apart = np.where(sizes * size > 0, sizes * size, np.nan)
-    return dict(found), total, Truncated(sizes / (size if size > 0 else np.nan), inner / apart)

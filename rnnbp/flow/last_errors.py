@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnbp.errors import UserError
 from rnnbp.flow.contributions import contributions
-from rnnbp.flow.lags import norms
+from rnnbp.flow.sums import norms
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.numerics import HostArray
 

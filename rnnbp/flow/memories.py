@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnbp.errors import UserError, unknown
 from rnnbp.flow.contributions import contributions
-from rnnbp.flow.lags import Norms, by_gate, gates
+from rnnbp.flow.sums import Norms, by_gate, gates
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.numerics import HostArray
 

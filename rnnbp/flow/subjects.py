@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -87,7 +87,9 @@ class Subject:
 
     @cached_property
     def by_lag(self) -> LagDecomposition:
-        """The gradient by lag: of all lags, or of as many as `KEPT` numbers and `FORMED` products allow."""
+        """The gradient by lag: of all lags, or of as many as `KEPT` numbers and `FORMED` products allow. Truncation is
+        held to the whole gradient all the same.
+        """
         steps, batch, _ = self.path.xs.shape
         kept, formed = 0, 0  # numbers for one error at one step
         for path in self.layers.values():
@@ -99,7 +101,13 @@ class Subject:
         most = np.arange(steps)
         errors = (most + 1) * (steps - most / 2)  # Σ_s min(T − s, lags + 1)
         fits = (errors * kept <= KEPT) & (errors * formed <= FORMED) & (2 * (most + 1) * formed <= KEPT)
-        return lag_decomposition(self.path, self.dys, max(0, int(np.sum(fits)) - 1))
+        lags, whole = max(0, int(np.sum(fits)) - 1), None
+        if lags < steps - 1:
+            model = replace(self.model, penalty=None)
+            found = model(self.params, self.xs, self.targets, self.s0, data=self.data)[2]()[0]
+            whole = found if isinstance(self.path.cell, Stacked) else within(found, next(iter(self.layers)))
+            whole = {name: whole[name] for name in self.path.cell.params}
+        return lag_decomposition(self.path, self.dys, lags, whole)
 
     @property
     def own(self) -> Params:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnnbp.flow.decays import Decay
-from rnnbp.flow.lags import gates, mean_by_lag
+from rnnbp.flow.lags import mean_by_lag
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
 from rnnbp.flow.measures.layering import named
 from rnnbp.flow.measures.thinning import falls, fitted, ranked
 from rnnbp.flow.subjects import Subject
+from rnnbp.flow.sums import gates
 from rnnbp.numerics import HostArray
 
 LAG = Axis("lag u, steps back")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
 from rnnbp.flow.measures.thinning import said
 from rnnbp.flow.subjects import Subject
+from rnnbp.numerics import HostArray
 
 PICTURES = {
     "truncation": Picture(
@@ -23,28 +26,31 @@ NEAR = (0.1, 0.01)  # relative errors
 
 def measure(subject: Subject) -> Measured:
     """The truncated gradient for every k, and how many steps it takes to come near the full one."""
-    found = subject.by_lag
+    found, every = subject.by_lag, subject.path.time_steps
     ratio, cosine = found.truncated.ratio, found.truncated.cosine
     steps = np.arange(1, len(ratio) + 1)
-    error = np.sqrt(np.maximum(ratio**2 - 2 * ratio * cosine + 1, 0.0))  # of unit vectors' triangle
-    error[-1] = 0.0
-    near = {share: _first(steps, error <= share) for share in NEAR}
+    error = np.sqrt(np.maximum(ratio**2 - 2 * ratio * cosine + 1, 0.0))  # the third side of the triangle
+    if len(steps) == every:
+        error[-1] = 0.0
+    near = {share: _near(steps, error, share) for share in NEAR}
     numbers = {f"steps within {100 * share:g} %": k for share, k in near.items()}
+    takes = f"{near[0.1]:g} of {every}" if near[0.1] <= every else f"more than the {len(steps)} that were followed"
     seen = (
         f"One step alone leaves {said(ratio[0])} of the gradient's norm, at a cosine of {said(cosine[0])}; within 10 % "
-        f"of the full gradient it takes {near[0.1]:g} of {len(steps)} steps."
+        f"of the full gradient it takes {takes} steps."
     )
     lines = (
         Line("norm ratio", steps, ratio),
         Line("cosine", steps, cosine, "dashed"),
         Line("relative error", steps, error, "dashed"),
     )
-    note = f"The full gradient is that of {len(steps)} steps: errors were not followed further."
-    notes = (note,) if len(steps) < subject.path.time_steps else ()
+    notes = (f"Errors were followed through {len(steps)} of {every} steps.",) if len(steps) < every else ()
     return Measured("truncation", numbers, (Panel("truncation", seen, lines),), notes)
 
 
-def _first(steps: np.ndarray[tuple[int], np.dtype[np.int_]], near: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
-    """The first k from which on all are near."""
-    far = np.flatnonzero(~near)
-    return float(steps[far[-1] + 1] if len(far) else steps[0])
+def _near(steps: HostArray, error: HostArray, share: float) -> float:
+    """The first k from which on the relative error is at most that; inf if there is none."""
+    far = np.flatnonzero(~(error <= share))
+    if not len(far):
+        return float(steps[0])
+    return float(steps[far[-1] + 1]) if far[-1] + 1 < len(steps) else inf
