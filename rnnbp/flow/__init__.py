@@ -27,6 +27,7 @@ from rnnbp.flow.jacobians import step_spectra as step_spectra
 from rnnbp.flow.lags import LagDecomposition as LagDecomposition
 from rnnbp.flow.lags import lag_decomposition as lag_decomposition
 from rnnbp.flow.lags import mean_by_lag as mean_by_lag
+from rnnbp.flow.last_errors import last_error as last_error
 from rnnbp.flow.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from rnnbp.flow.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from rnnbp.flow.memories import StateByLag as StateByLag
