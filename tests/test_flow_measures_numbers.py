@@ -13,7 +13,7 @@ from helpers import relative_error, sigma, tolerance
 from rnnbp.flow import gate_values, growth, lyapunov_spectrum, product_spectra, state_by_lag, step_spectra, step_terms
 from rnnbp.flow.decays import Decay
 from rnnbp.flow.lags import LagDecomposition
-from rnnbp.flow.measures import MEASURES, jacobians, terms
+from rnnbp.flow.measures import MEASURES, jacobians, products, terms
 from rnnbp.flow.measures.thinning import exp, falls, first_sequence, fitted, powers, ranked, said_exp, spread
 from rnnbp.flow.steps import HBlockWithoutCarousel
 from rnnbp.truncation import Truncation
@@ -131,11 +131,11 @@ def test_jacobians_are_those_of_the_whole_state_of_the_first_sequence():
     top = first_sequence(of.layers["1."])
     assert found["h-block exponent"] == pytest.approx(growth(HBlockWithoutCarousel(top)).exponent[0])
     assert found["h-block exponent"] < found["exponent"] - 0.5  # what hides the carousel
-    products = product_spectra(path)
+    long = product_spectra(path)
     for label, at in (("largest", 0), ("median", path.size // 2)):
         y = line("jacobians", of, "product values", label)[1]
         there = np.isfinite(y)
-        assert y[there] == pytest.approx(np.exp(products.log_values[there, 0, at]))
+        assert y[there] == pytest.approx(np.exp(long.log_values[there, 0, at]))
 
 
 def test_thinned_out_they_are_the_same(monkeypatch):
@@ -152,7 +152,7 @@ def test_thinned_out_they_are_the_same(monkeypatch):
 
     for picture, label in (("steps", "largest"), ("products", "largest"), ("products", "h-block, largest")):
         every, some = of_label(whole, picture, label), of_label(thin, picture, label)
-        assert 3 < len(some) < T and some == pytest.approx({x: every[x] for x in some}, rel=2 * jacobians.TOLERANCE)
+        assert 3 < len(some) < T and some == pytest.approx({x: every[x] for x in some}, rel=2 * products.TOLERANCE)
     vector = growth(first_sequence(of.path)).vector_exponent[0]
     assert thin.numbers["exponent"] == pytest.approx(vector)
     monkeypatch.setattr(jacobians, "DENSE", 512)
@@ -254,6 +254,8 @@ def test_exponents_with_their_errors():
 
 
 def test_what_dies_at_once_has_no_error():
+    dead = MEASURES["jacobians"](linear(np.zeros((H, H))))
+    assert dead.numbers == {"largest": 0.0, "radius": 0.0, "exponent": -inf} and not dead.panels
     found = MEASURES["lyapunov"](linear(np.zeros((H, H))))
     assert found.numbers == {"λ_1": -inf, "error": inf} and not found.panels
     one = MEASURES["lyapunov"](linear(np.diag([0.5, 0.0])))

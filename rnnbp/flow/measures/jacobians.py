@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnbp.flow.growing import Growth, carried, growth, lanczos_norm, slope
+from rnnbp.flow.growing import lanczos_norm
 from rnnbp.flow.jacobians import DENSE, Spectra, product_spectra, step_spectra
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
-from rnnbp.flow.measures.thinning import exp, first_sequence, powers, said, said_exp, spread
-from rnnbp.flow.steps import HBlockWithoutCarousel, Steps
+from rnnbp.flow.measures.products import FARTHEST, TOLERANCE, drawn, product_lines
+from rnnbp.flow.measures.thinning import exp, first_sequence, said, said_exp, spread
+from rnnbp.flow.steps import HBlockWithoutCarousel
 from rnnbp.flow.subjects import Subject
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.numerics import HostArray
 
 SMALL = 128  # numbers of a state up to which the products of all lags are made
 WORK = 3e8  # N³ times the steps whose spectra are computed
-FARTHEST = 32  # steps of the longest product whose norm is found without a matrix
-TOLERANCE = 1e-3  # of those, relative
 PICTURES = {
     "steps": Picture(
         "What one step does to an error",
@@ -57,22 +56,27 @@ def measure(subject: Subject) -> Measured:
     if subject.path.xs.shape[1] > 1:
         notes.append("Jacobians are those along the first sequence of the batch.")
     of_steps, numbers = _of_steps(path, notes)
-    whole, numbers["exponent"] = _products(path, "", notes)
-    lines, e = whole, numbers["exponent"]
+    made = path.size <= SMALL
+    lines, e = product_lines(path, "", made)
+    numbers["exponent"] = e
     seen = f"On its way back an error is multiplied by {said_exp(e)} a step, an exponent of {said(e)}."
     top = first_sequence(list(subject.layers.values())[-1])
     if len(top.cell.states) > 1:
-        block, numbers["h-block exponent"] = _products(HBlockWithoutCarousel(top), "h-block", [])
-        lines += block
+        block, e = product_lines(HBlockWithoutCarousel(top), "h-block", made)
+        lines, numbers["h-block exponent"] = lines + block, e
         which = "the top layer's h-block" if top.size < path.size else "the h-block"
-        e = numbers["h-block exponent"]
         seen += f" The product of {which} alone, without the carousel, has {said(e)}, and is no derivative of anything."
     if path.time_steps == 1:
         seen = "An exponent needs 2 steps or more."
     panels = [*of_steps, Panel("products", seen, lines)]
-    if path.size <= SMALL:
+    if made:
         panels.append(_values(product_spectra(path)))
-    return Measured("jacobians", numbers, tuple(panels), tuple(notes))
+    else:
+        notes.append(
+            f"Exponents are those of a random error over all lags; norms of products, to {TOLERANCE:g}, are those of "
+            f"lags up to {min(FARTHEST, path.time_steps)} alone."
+        )
+    return Measured("jacobians", numbers, tuple(panel for panel in panels if panel.lines), tuple(notes))
 
 
 def _of_steps(path: Trajectory, notes: list[str]) -> tuple[list[Panel], dict[str, float]]:
@@ -85,7 +89,7 @@ def _of_steps(path: Trajectory, notes: list[str]) -> tuple[list[Panel], dict[str
             f"The state has {path.size} numbers: of J_t the largest singular value alone, to {TOLERANCE:g}, at "
             f"{len(at)} of {path.time_steps} steps, by the Lanczos method."
         )
-        numbers = {"largest": float(np.nanmedian(top))}
+        numbers = {"largest": float(np.median(_zero(top)))}
         seen = f"The largest singular value of a step is {said(numbers['largest'])}, the median of the steps shown."
         return [Panel("steps", seen, (Line("largest", np.asarray(at), top),))], numbers
     at = spread(0, path.time_steps, max(4, int(WORK / path.size**3)))
@@ -94,44 +98,18 @@ def _of_steps(path: Trajectory, notes: list[str]) -> tuple[list[Panel], dict[str
     spectra = step_spectra(path, at)
     values = {name: exp(logs) for name, logs in _ends(spectra).items()}
     radius, condition = exp(spectra.log_radius[:, 0]), exp(spectra.log_condition[:, 0])
-    numbers = {"largest": float(np.nanmedian(values["largest"])), "radius": float(np.nanmedian(_zero(radius)))}
-    lines = (*_drawn(spectra.at, values), *_drawn(spectra.at, {"spectral radius": radius}, "dashed"))
+    numbers = {"largest": float(np.median(_zero(values["largest"]))), "radius": float(np.median(_zero(radius)))}
+    lines = (*drawn(spectra.at, values), *drawn(spectra.at, {"spectral radius": radius}, "dashed"))
     seen = (
         f"At the median step the largest singular value is {said(numbers['largest'])} and the largest |eigenvalue| "
         f"{said(numbers['radius'])}: the one bounds a single step, the other rules many."
     )
-    panels = [Panel("steps", seen, lines)] if lines else []
+    panels = [Panel("steps", seen, lines)]
     if np.any(np.isfinite(condition)):
         middle = said(float(np.nanmedian(condition)))
         seen = f"The condition number is {middle} at the median step; where a step is singular to rounding it has none."
-        panels.append(Panel("condition", seen, _drawn(spectra.at, {"condition": condition})))
+        panels.append(Panel("condition", seen, drawn(spectra.at, {"condition": condition})))
     return panels, numbers
-
-
-def _products(path: Steps, name: str, notes: list[str]) -> tuple[tuple[Line, ...], float]:
-    """The lines of a product over the lag, and the exponent: of the norm where that is known for all lags, else that of
-    a random error.
-    """
-    every = np.arange(1, path.time_steps + 1)
-    style = "dashed" if name else "line"
-    names = {kind: f"{name}, {kind}" if name else kind for kind in ("largest", "random error")}
-    if path.size <= SMALL:
-        found = growth(path)
-        lines = _drawn(every, {names["largest"]: exp(found.log_norm[:, 0])}, style)
-        return lines + _drawn(every, {names["random error"]: exp(found.log_vector[:, 0])}, style), _exponent(found)
-    near = growth(path, lags=powers(min(FARTHEST, path.time_steps)), dense=0, tolerance=TOLERANCE)
-    d = np.random.default_rng(0).standard_normal((1, path.size))
-    logs = np.stack([log for _, log in carried(path, d, path.time_steps, path.time_steps)])
-    notes.append(
-        f"Exponents are those of a random error over all lags; norms of products, to {TOLERANCE:g}, up to lag "
-        f"{near.lags[-1]} alone."
-    )
-    lines = _drawn(near.lags, {names["largest"]: exp(near.log_norm[:, 0])}, style)
-    return lines + _drawn(every, {names["random error"]: exp(logs[:, 0])}, style), float(slope(every, logs)[0])
-
-
-def _exponent(found: Growth) -> float:
-    return float(found.exponent[0])
 
 
 def _values(spectra: Spectra) -> Panel:
@@ -141,18 +119,13 @@ def _values(spectra: Spectra) -> Panel:
         f"Over {spectra.at[-1]} steps {alive} of {spectra.log_values.shape[-1]} directions keep more than a hundredth "
         "of an error."
     )
-    return Panel("product values", seen, _drawn(spectra.at, values))
+    return Panel("product values", seen, drawn(spectra.at, values))
 
 
 def _ends(spectra: Spectra) -> dict[str, HostArray]:
     """The largest, the median and the smallest singular value, as logarithms (S,)."""
     logs = spectra.log_values[:, 0]
     return {"largest": logs[:, 0], "median": logs[:, logs.shape[-1] // 2], "smallest": logs[:, -1]}
-
-
-def _drawn(at: HostArray, values: dict[str, HostArray], style: str = "line") -> tuple[Line, ...]:
-    """Lines of what is there at all."""
-    return tuple(Line(name, at, y, style) for name, y in values.items() if np.any(np.isfinite(y)))
 
 
 def _zero(values: HostArray) -> HostArray:
