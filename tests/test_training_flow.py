@@ -15,7 +15,7 @@ from rnnbp.flow import measures
 from rnnbp.flow.measures.found import Measured
 from rnnbp.runs import read_checkpoint, read_flow_rows, read_rows
 from rnnbp.training import Config, loop, resume, train
-from rnnbp.training.flow import FlowConfig, flow_row
+from rnnbp.training.flow import MEASURES, SEQUENCES, FlowConfig, flow_row
 from rnnbp.training.setup import set_up
 from rnnbp.training.state import begin
 
@@ -85,6 +85,7 @@ def test_rows_are_what_the_weights_and_the_batch_of_that_step_say(tmp_path, text
         wanted = by_hand(tmp_path / f"to {row['step']}", 2)
         assert list(row) == list(wanted)
         for name, value in wanted.items():
+            # some 10 roundings in each of the 7 steps, there and back, and a slope through their logarithms
             assert np.isclose(row[name], value, rtol=1e3 * EPS, atol=0), name
     assert len({row["states.half-life"] for row in rows}) == 4
 
@@ -357,5 +358,7 @@ def test_the_command_says_where_the_rows_are(tmp_path, capsys):
     assert code == 2 and out == "" and err.startswith("rnnbp: --flow every=4 conflicts with the run's every=2")
     code, out, err = call(capsys, *words, str(tmp_path / "other"), "--flow", "every=2,measures=bounds")
     assert code == 2 and out == "" and err.startswith("rnnbp: --flow cannot record bounds") and err.count("\n") == 1
+    _, out, _ = call(capsys, "train", "--help")
+    assert f"{SEQUENCES} sequences, {'+'.join(MEASURES)}]" in " ".join(out.split())
     code, out, err = call(capsys, *words, str(tmp_path / "plain"))
     assert code == 0 and "last_flow_row" not in json.loads(out) and "flow of" not in err
