@@ -56,6 +56,10 @@ class Stepper(ABC):
     def collect(self, start: int, stop: int, kept: list[Kept]) -> tuple[dict[str, Array], Array]:
         """What steps start … stop−1 left -> their sums beside those of dp, and dxs (..., stop−start, B, I)."""
 
+    @abstractmethod
+    def dx(self, kept: Kept) -> Array:
+        """The error of x (..., B, I) in what one step back left; None for zero."""
+
     def reduced(self, sums: Params) -> dict[str, Array]:
         """All sums over time, those of dp among them -> dparams."""
         return dict(sums)
@@ -86,6 +90,9 @@ class PlainStepper(Stepper):
         some = next(dx for dx in kept if dx is not None)
         parts = [self.xp.zeros_like(some) if dx is None else dx for dx in kept]
         return {}, self.xp.stack(parts, axis=-3)
+
+    def dx(self, kept: Kept) -> Array:
+        return kept
 
 
 class PointwiseStepper(Stepper):
@@ -142,6 +149,9 @@ class PointwiseStepper(Stepper):
         if cell.bias:
             sums["b"] = xp.sum(rows, axis=-2)
         return sums, unfold(xp, matmul(xp, rows, xp.matrix_transpose(self.p["W"])), stop - start)
+
+    def dx(self, kept: Kept) -> Array:
+        return matmul(self.xp, kept[1], self.xp.matrix_transpose(self.p["W"]))
 
     def reduced(self, sums: Params) -> dict[str, Array]:
         xp, shapes = self.xp, self.cell.elementwise

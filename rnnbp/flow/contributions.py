@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnbp.cellbase import Cotangents, State
 from rnnbp.flow.stacked import Stacked, within
 from rnnbp.flow.trajectories import Trajectory
-from rnnbp.numerics import HostArray, chunks, matmul
+from rnnbp.numerics import HostArray, chunks
 from rnnbp.pointwise import sum_rows
-from rnnbp.stepping import Kept, PointwiseStepper, Stepper, stepper
+from rnnbp.stepping import Kept, PointwiseStepper
 
 Parts = dict[str, HostArray]
 
@@ -23,12 +21,6 @@ class Contributions(ABC):
     """The parts dL_t/dW_s of the errors of t = s, s + 1, …, which are lags 0, 1, …, added from s = T − 1 down to 0.
     Their sums by lag are made on the way.
     """
-
-    @abstractmethod
-    def back(self, s: int, state: State, ds: State) -> tuple[Kept, Mapping[str, Any], State]:
-        """Errors ds (n, B, *shape) of the states behind step s, which starts from `state` -> what the step leaves for
-        `add`, its dp, and the errors of the states before it.
-        """
 
     @abstractmethod
     def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
@@ -44,17 +36,9 @@ class Contributions(ABC):
 class PlainContributions(Contributions):
     """Those of any cell: its dp is formed for every error."""
 
-    def __init__(self, steps: Stepper, lags: int) -> None:
-        self.steps, self.lags = steps, lags
+    def __init__(self, lags: int) -> None:
+        self.lags = lags
         self.direct: Parts = {}  # name -> dp summed over s, by lag
-
-    def back(self, s: int, state: State, ds: State) -> tuple[Kept, Mapping[str, Any], State]:
-        return self.steps.forward(s, state)[1](ds)
-
-    def dx(self, left: Kept) -> HostArray | None:
-        """The error of x in what a step left, (n, B, I)."""
-        found: HostArray | None = left
-        return found
 
     def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
         del s, left
@@ -72,19 +56,15 @@ class PointwiseContributions(PlainContributions):
     and none for a norm. With x_sᵀ = Q R the norm of x_sᵀ da is that of R da, and so for every gate's columns of da.
     """
 
-    steps: PointwiseStepper
-
     def __init__(self, steps: PointwiseStepper, lags: int) -> None:
-        super().__init__(steps, lags)
+        super().__init__(lags)
+        self.steps = steps
         self.kept: dict[int, Kept] = {}
         self.fed: list[HostArray] = []  # of every gate (R): 0 where it does not see a state
         if steps.cell.recurrent:
             ones = {"U": np.ones(steps.cell.params["U"].shape)}
             blocks = chunks(steps.cell.connected(xp, ones)["U"], len(steps.cell.gates))
             self.fed = [block[:, 0] for block in blocks]
-
-    def dx(self, left: Kept) -> HostArray | None:
-        return np.asarray(matmul(xp, left[1], self.steps.p["W"].T))
 
     def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
         cell, (h, dax, dah) = self.steps.cell, left
@@ -110,20 +90,8 @@ class PointwiseContributions(PlainContributions):
 class StackedContributions(Contributions):
     """Those of all layers of a stack, each of which reads what the one below gives."""
 
-    def __init__(self, cell: Stacked, layers: Mapping[str, PlainContributions]) -> None:
-        self.cell, self.layers = cell, layers
-
-    def back(self, s: int, state: State, ds: State) -> tuple[Kept, Mapping[str, Any], State]:
-        lefts: dict[str, Kept] = {}
-        grads: dict[str, Any] = {}
-        states = self.cell.apart(state)
-
-        def layer(prefix: str, errors: State) -> tuple[Any, Cotangents]:
-            lefts[prefix], dp, before = self.layers[prefix].back(s, states[prefix], errors)
-            grads.update({prefix + name: d for name, d in dp.items()})
-            return self.layers[prefix].dx(lefts[prefix]), before
-
-        return lefts, grads, self.cell.down(ds, layer)[1]
+    def __init__(self, layers: Mapping[str, Contributions]) -> None:
+        self.layers = layers
 
     def add(self, s: int, left: Kept, dp: Mapping[str, HostArray]) -> Parts:
         return self._each(lambda prefix, layer: layer.add(s, left[prefix], within(dp, prefix)))
@@ -131,7 +99,7 @@ class StackedContributions(Contributions):
     def summed(self, u: int, last: int | None = None) -> Parts:
         return self._each(lambda _, layer: layer.summed(u, last))
 
-    def _each(self, of: Callable[[str, PlainContributions], Parts]) -> Parts:
+    def _each(self, of: Callable[[str, Contributions], Parts]) -> Parts:
         return {prefix + name: d for prefix, layer in self.layers.items() for name, d in of(prefix, layer).items()}
 
 
@@ -141,16 +109,9 @@ def triangle(x: HostArray) -> HostArray:
 
 
 def contributions(path: Trajectory, lags: int) -> Contributions:
-    """Those that suit the cell; all of its steps are ready to be taken."""
+    """Those that suit the cell."""
     if isinstance(path.cell, Stacked):
-        return StackedContributions(path.cell, {n: _of_layer(layer, lags) for n, layer in path.layers.items()})
-    return _of_layer(path, lags)
-
-
-def _of_layer(path: Trajectory, lags: int) -> PlainContributions:
-    steps = stepper(xp, path.cell, path.params, path.xs, path.data, None)
-    steps.prepare()
-    steps.ahead(0, path.time_steps)
-    if isinstance(steps, PointwiseStepper):
-        return PointwiseContributions(steps, lags)
-    return PlainContributions(steps, lags)
+        return StackedContributions({prefix: contributions(layer, lags) for prefix, layer in path.layers.items()})
+    if isinstance(path.steps, PointwiseStepper):
+        return PointwiseContributions(path.steps, lags)
+    return PlainContributions(lags)

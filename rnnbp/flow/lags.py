@@ -94,10 +94,8 @@ def _back(path: Trajectory, dys: HostArray, lags: int, parts: Contributions) -> 
         met = zip(path.entered(dys[s]), ds, strict=True)
         yield s + 1, (ds := tuple(np.concatenate([d[None], z]) for d, z in met)), found
         ds = tuple(d[: lags + 1] for d in ds)
-        left, dp, before = parts.back(s, path.states[s], ds)
-        given = {name: d for name, d in dp.items() if d is not None}
-        found = parts.add(s, left, {n: np.broadcast_to(d, (len(ds[0]), *d.shape[1:])) for n, d in given.items()})
-        ds = tuple(np.broadcast_to(d, z.shape) for d, z in zip(before, ds, strict=True))
+        left, dp, ds = path.back(s, ds)
+        found = parts.add(s, left, dp)
     yield 0, ds, found
 
 

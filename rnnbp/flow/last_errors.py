@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnnbp.errors import UserError
-from rnnbp.flow.contributions import contributions
 from rnnbp.flow.sums import norms
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.numerics import HostArray
@@ -22,7 +21,7 @@ def last_error(path: Trajectory, dy: HostArray) -> Mapping[str, HostArray]:
     wanted = (path.xs.shape[1], path.cell.output_size)
     if dy.shape != wanted:
         raise UserError(f"dy must have shape (B, O), here {wanted}; got {dy.shape}")
-    parts, last = contributions(path, 0), path.time_steps
+    last = path.time_steps
     ds = tuple(d[None] for d in path.entered(dy))
     found = {name: np.zeros(last + 1) for name in ("", *path.cell.states)}
     for k in range(last, -1, -1):
@@ -30,8 +29,5 @@ def last_error(path: Trajectory, dy: HostArray) -> Mapping[str, HostArray]:
         for name, table in found.items():
             table[last - k] = norms(whole if name == "" else whole[..., path.part(name)], (1, 2))[0]
         if k:
-            before = parts.back(k - 1, path.states[k - 1], ds)[2]
-            ds = tuple(
-                np.zeros_like(d) if z is None else np.broadcast_to(z, d.shape) for z, d in zip(before, ds, strict=True)
-            )
+            ds = path.back(k - 1, ds).ds
     return found

@@ -49,12 +49,10 @@ def state_by_lag(
     found = {name: {gate: np.zeros(last) for gate in gates(cell, name)} for name in cell.params}
     scale = 1.0 if exact else len(v)
     for u, s in enumerate(reversed(range(last))):
-        left, dp, before = parts.back(s, path.states[s], ds)
-        given = {name: np.broadcast_to(d, (len(v), *d.shape[1:])) for name, d in dp.items() if d is not None}
-        for name, d in parts.add(s, left, given).items():
+        left, dp, ds = path.back(s, ds)
+        for name, d in parts.add(s, left, dp).items():
             for gate, norms in by_gate(cell, name, d).items() if name in found else ():
                 found[name][gate][u] = np.sqrt(np.sum(norms**2) / scale)
-        ds = tuple(np.broadcast_to(d, z.shape) for d, z in zip(before, ds, strict=True))
     return StateByLag(state, found, exact)
 
 

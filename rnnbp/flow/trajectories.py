@@ -6,17 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat.numpy as xp
 import numpy as np
 
-from rnnbp.cellbase import Cell, Params, State, StepBackward
+from rnnbp.cellbase import Cell, Cotangents, Params, State, StepBackward
 from rnnbp.errors import UserError
 from rnnbp.flow.stacked import Stacked, within
 from rnnbp.numerics import HostArray
+from rnnbp.stepping import Kept, StepBack, Stepper, stepper
 
 STEP = 1e-30  # of a complex step
+
+
+class Back(NamedTuple):
+    """What one step does to errors ds' (n, B, *shape) of the states behind it."""
+
+    left: Kept  # of what gradients of weights are made, see `rnnbp.flow.contributions`
+    dp: dict[str, HostArray]  # name -> (n, …), those that the step makes itself
+    ds: State  # of the states before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +119,45 @@ class Trajectory:
         """The inverse of `vector`."""
         return tuple(v[..., self.part(n)].reshape(*v.shape[:-1], *shape) for n, shape in self.cell.states.items())
 
+    @cached_property
+    def steps(self) -> Stepper:
+        """The steps of a cell that is no stack, ready to be taken."""
+        steps = stepper(xp, self.cell, self.params, self.xs, self.data, None)
+        steps.prepare()
+        steps.ahead(0, self.time_steps)
+        return steps
+
+    def back(self, t: int, ds: State) -> Back:
+        """Errors ds (..., B, *shape) of the states behind step t, taken back through it by the cell's own backward; a
+        pointwise cell makes no gradient of a matrix.
+        """
+        left, dp, before = (
+            self._through_layers(self.cell, t, ds) if isinstance(self.cell, Stacked) else self._backs[t](ds)
+        )
+        lead = ds[0].shape[: ds[0].ndim - 2]
+        grads = {n: np.broadcast_to(d, (*lead, *d.shape[len(lead) :])) for n, d in dp.items() if d is not None}
+        return Back(left, grads, tuple(np.broadcast_to(d, z.shape) for d, z in zip(before, ds, strict=True)))
+
+    @cached_property
+    def _backs(self) -> tuple[StepBack, ...]:
+        return tuple(self.steps.forward(t, self.states[t])[1] for t in range(self.time_steps))
+
+    def _through_layers(self, cell: Stacked, t: int, ds: State) -> tuple[Kept, Mapping[str, Any], Cotangents]:
+        """The same for a stack: what each layer leaves, by its prefix, and the gradients by the stack's names."""
+        lefts: dict[str, Kept] = {}
+        grads: dict[str, Any] = {}
+
+        def layer(prefix: str, errors: State) -> tuple[Any, Cotangents]:
+            one = self.layers[prefix]
+            lefts[prefix], dp, before = one.back(t, errors)
+            grads.update({prefix + name: d for name, d in dp.items()})
+            return one.steps.dx(lefts[prefix]), before
+
+        return lefts, grads, cell.down(ds, layer)[1]
+
     def vjp(self, t: int, d: HostArray) -> HostArray:
         """Jᵀ d of step t for errors d (..., B, N) of the state behind it, by the cell's own backward."""
-        ds = self.step(t)[1](self.split(d))[2]
-        zero = [np.zeros((*d.shape[:-1], *shape)) for shape in self.cell.states.values()]
-        return self.vector(
-            [z if part is None else np.broadcast_to(part, z.shape) for part, z in zip(ds, zero, strict=True)]
-        )
+        return self.vector(self.back(t, self.split(d)).ds)
 
     def jvp(self, t: int, v: HostArray) -> HostArray:
         """J v of step t for directions v (..., B, N) of the state before it, by a complex step of the forward."""
@@ -124,9 +165,7 @@ class Trajectory:
         return self.vector([np.imag(z) for z in self.step(t, moved)[0]]) / STEP
 
     def jacobian(self, t: int) -> HostArray:
-        """∂s_{t+1}/∂s_t of the whole state, (B, N, N), by columns; the rows by `vjp` are the same, and slower, for
-        a backward makes the gradients of all weights besides.
-        """
+        """∂s_{t+1}/∂s_t of the whole state, (B, N, N), by columns; the rows by `vjp` are the same."""
         batch, n = self.xs.shape[1], self.size
         units = np.broadcast_to(np.eye(n)[:, None, :], (n, batch, n))
         return np.moveaxis(self.jvp(t, units), 0, 2)
