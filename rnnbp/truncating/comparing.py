@@ -33,8 +33,8 @@ def compare_truncations(
 ) -> Comparison:
     """The gradient under each kind beside the full one, for every parameter of the cells, at freshly drawn weights.
 
-    kinds: of `rnnbp.truncation.KINDS`. problem: task, files, time_steps, batch, input_size, hidden_size, layers and
-    seed, as in `truncating.problems.problem_of`; without a task or a text, independent normal inputs and targets.
+    kinds: of `rnnbp.truncation.KINDS`. problem: task, files, time_steps, batch, input_size, hidden_size, layers, init
+    and seed, as in `truncating.problems.problem_of`; without a task or a text, independent normal inputs and targets.
     Times are taken in turn, `repeats` rounds of forward and backward; memory is counted, not measured: the arrays that
     a backward holds. The readout is left out, no truncation changes its gradient. A kind that the cell cannot have is
     a UserError.
