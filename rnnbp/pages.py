@@ -42,12 +42,16 @@ def document(title: str, intro: str, sections: Sequence[Section], style: str = "
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
-    """A table whose first column heads its rows; the arrow keys move it where it is wider than the page."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str, classes: Sequence[str] = ()) -> str:
+    """A table whose first column heads its rows; the arrow keys move it where it is wider than the page.
+
+    classes: one of CSS for each row.
+    """
     first = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    kinds = (f' class="{escape(kind)}"' if kind else "" for kind in classes or [""] * len(rows))
     lines = (
-        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(text)}</td>" for text in row[1:])}</tr>'
-        for row in rows
+        f'<tr{kind}><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(text)}</td>" for text in row[1:])}</tr>'
+        for row, kind in zip(rows, kinds, strict=True)
     )
     box = f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}">'
     return f"{box}<table><thead><tr>{first}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>\n"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from html import escape
 
 from rnnbp.checking.report import HEAD, Check, Report
+from rnnbp.pages import Section, document, table
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #cf222e; }
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); }
-pre { white-space: pre-wrap; padding: .6rem .8rem; border: 1px solid var(--line); line-height: 1.3; }
-section > div, section { overflow-x: auto; } svg { max-width: 100%; height: auto; }
+:root { --good: #1a7f37; --bad: #cf222e; }
+@media screen and (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #ff7b72; } }
+body { max-width: 62rem; } section { overflow-x: auto; } pre { line-height: 1.3; }
+th, td { text-align: left; }
 .pass { color: var(--good); } .fail { color: var(--bad); font-weight: 600; }
 .banner { padding: .6rem .8rem; border-left: 5px solid currentColor; white-space: pre-wrap; }
 """
@@ -30,27 +28,17 @@ def page(report: Report) -> str:
     sections = []
     for kind in dict.fromkeys(finding.kind for finding in findings):
         pieces = "".join(f"<div>{finding.to_html()}</div>" for finding in findings if finding.kind == kind)
-        sections.append(
-            f'<section id="{escape(kind)}"><h2>{escape(kind.replace("_", " ").capitalize())}</h2>{pieces}</section>'
-        )
+        sections.append(Section(kind, kind.replace("_", " ").capitalize(), pieces))
+    sections.append(Section("tensors", "Tensors", _table(report.checks)))
     notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
-    body = [
-        f"<h1>{escape(report.title)}</h1>",
-        f'<p class="banner {verdict}">{escape(report.summary)}</p>',
-        notes,
-        *sections,
-        f'<section id="tensors"><h2>Tensors</h2>{_table(report.checks)}</section>',
-    ]
-    head = f'<meta charset="utf-8"><title>{escape(report.title)}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+    intro = f'<p class="banner {verdict}">{escape(report.summary)}</p>{notes}'
+    return document(report.title, intro, sections, STYLE)
 
 
 def _table(checks: tuple[Check, ...]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in (*HEAD, "worst gate"))
     rows = []
     for check in checks:
         worst = max(check.blocks, key=lambda name: check.blocks[name], default="")
-        gate = f"{worst} {check.blocks[worst]:.1e}" if worst else ""
-        cells = "".join(f"<td>{escape(text)}</td>" for text in (*check.row, gate))
-        rows.append(f'<tr class="{"" if check.passed else "fail"}">{cells}</tr>')
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+        rows.append((*check.row, f"{worst} {check.blocks[worst]:.1e}" if worst else ""))
+    classes = ["" if check.passed else "fail" for check in checks]
+    return table((*HEAD, "worst gate"), rows, "Every tensor", classes)
