@@ -32,11 +32,12 @@ def append(path: Path, names: Sequence[str], row: Mapping[str, Any]) -> None:
 
 
 def columns(path: Path) -> list[str]:
-    """The columns of a table, by its first line alone; none where there is no table."""
+    """The columns of a table, by its first line alone; none where there is no table, or not a whole line of it."""
     if not path.is_file():
         return []
     with open(path, encoding="utf-8", newline="") as file:
-        return next(csv.reader(file), [])
+        line = file.readline()
+    return next(csv.reader([line])) if line.endswith("\n") else []
 
 
 def read(path: Path) -> tuple[list[str], list[Row]]:

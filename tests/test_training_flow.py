@@ -157,9 +157,12 @@ def test_a_run_that_is_stopped_and_goes_on_has_the_same_rows(tmp_path, text):
     assert (tmp_path / "parts" / "flow.csv").read_bytes() == (tmp_path / "whole" / "flow.csv").read_bytes()
 
 
-def test_a_run_whose_rows_are_lost_begins_them_anew(tmp_path, text):
+@pytest.mark.parametrize("left", [None, "", "step,states.half", "step,states.half-life\n0"])
+def test_a_run_whose_rows_are_lost_begins_them_anew(tmp_path, text, left):
     train(Config(**SMALL | {"steps": 3}, **text, flow="every=2"), tmp_path / "run")
     (tmp_path / "run" / "flow.csv").unlink()
+    if left is not None:
+        (tmp_path / "run" / "flow.csv").write_text(left)
     resume(tmp_path / "run", {"steps": 6})
     assert [row["step"] for row in read_flow_rows(tmp_path / "run")] == [4, 6]
 
@@ -225,6 +228,10 @@ def test_it_is_the_flow_of_the_loss_alone():
     both, plain = ("states", "curvature"), {"truncation": "tbptt:2,4", "remat": 2}
     assert row(*both, **plain, ar=2.0, tar=3.0, l2=0.5, clip_step=1e-3, clip_norm=1e-3) == row(*both)
     assert row("states", truncation="gates:g")["states.half-life"] != row("states")["states.half-life"]
+    zones, tight = "zoneout:rate=0.2", "clip-errors:limit=1e-6"
+    for around in (f"{tight}/{zones}", f"{zones}/{tight}"):
+        for options in ({}, {"clip_step": 1e-6}):
+            assert row("states", cell=f"lstm/{around}", **options) == row("states", cell=f"lstm/{zones}")
 
 
 def test_the_number_of_sequences():
@@ -260,6 +267,8 @@ def test_the_number_of_sequences():
         ("every=1,measures=lag", "unknown measurement 'lag': did you mean lags"),
         ("every=1,measures=lags+", "unknown measurement ''"),
         ("every=1,measures=lags+lags", "named once each; got lags\\+lags"),
+        ("every=1,measures=lags+training", "--flow measures weights; training is of what a run has recorded"),
+        ("every=1,measures=clipping", "clipping is of what a run has recorded: `rnnbp flow RUN` shows it"),
     ],
 )
 def test_bad_options_are_refused(flow, message):
@@ -271,7 +280,6 @@ def test_bad_options_are_refused(flow, message):
     ("flow", "message"),
     [
         ("every=1,measures=states+bounds", "--flow cannot record bounds of this run: these bounds are those of"),
-        ("every=1,measures=training", "--flow cannot record training of this run: nothing was recorded"),
         ("every=1,sequences=4", "sequences of --flow are among the 3 of a batch; got 4"),
     ],
 )

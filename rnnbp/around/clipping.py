@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -59,5 +59,8 @@ def clipped(cell: Cell, limit: float = 1.0) -> ErrorClipping:
 
 
 def unclipped(cell: Cell) -> Cell:
-    """The cell within, where there is clipping around it."""
-    return cell.cell if isinstance(cell, ErrorClipping) else cell
+    """The same cell without clipping, wherever among its wrappers that is."""
+    if isinstance(cell, ErrorClipping):
+        return unclipped(cell.cell)
+    within = getattr(cell, "cell", None)
+    return replace(cell, cell=unclipped(within)) if isinstance(within, Cell) else cell  # type: ignore[call-arg]

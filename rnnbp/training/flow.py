@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what a run without --flow need not load
 GRAMMAR = "every=N[,sequences=B][,measures=NAME+NAME]"
 SEQUENCES = 4  # by default, or as many as there are: two cost as much
 MEASURES = ("states", "saturation")  # by default, where they fit the cell
+OF_RECORDS = ("clipping", "training")  # of a run's rows: there are none yet
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class FlowConfig:
         for name in names:
             if name not in KNOWN:
                 raise unknown("measurement", name, KNOWN)
+            if name in OF_RECORDS:
+                raise UserError(
+                    f"--flow measures weights; {name} is of what a run has recorded: `rnnbp flow RUN` shows it"
+                )
         if len(set(names)) < len(names):
             raise UserError(f"measures of --flow are named once each; got {'+'.join(names)}")
         return cls(measures=names, **given)
