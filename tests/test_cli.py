@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from io import BytesIO, TextIOWrapper
 
 import pytest
 from rnnbp_cli import main
@@ -174,3 +175,12 @@ def test_help_loads_nothing_numerical():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("words", [["explain", "--list"], ["flow", "rnn", "--measure", "bounds"]])
+def test_a_terminal_that_cannot_show_a_character_shows_a_question_mark(monkeypatch, words):
+    written = BytesIO()
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(written, encoding="ascii", write_through=True))
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert not left.value.code and b"?" in written.getvalue()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # the base of all that is wrong with a command line; typer brings click under one name or another
     usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     code = 2
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows a question mark
     try:
         code = app(list(sys.argv[1:] if arguments is None else arguments), prog_name="rnnbp", standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +24,6 @@ def sample(
     from rnnbp.training import sample as characters
 
     stream = characters(run, prompt, length, temperature, seed, backend, device)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows a question mark
     sys.stdout.write(prompt)
     for character in stream:
         sys.stdout.write(character)
