@@ -40,8 +40,8 @@ def answer() -> Answer:
     return Answer(
         "clipping",
         QUESTION,
-        "It bounds the step where gradients explode, and does nothing where they vanish. By global norm the direction "
-        "stays; by parameter, by value and step by step it turns.",
+        "It bounds the step of gradient descent where gradients explode, and does nothing where they vanish. By global "
+        "norm the direction stays; by parameter, by value and step by step it turns.",
         (
             Formula(
                 (
@@ -61,8 +61,11 @@ def answer() -> Answer:
             "back nothing that was lost on the way; by norm it scales every lag alike.",
             f"The direction, for s = {num(TURNED)}, with limits c:",
             Table(("clipped", "c", "‖clipped‖/‖g‖", "cosine to g"), tuple(turned)),
-            "Clipping at every step changes what is carried on, not only the result: such a backward is the derivative "
-            "of no forward. Check gradients before clipping.",
+            "Clipping at every step changes what is carried on, not only the result. It is not linear in the error, as "
+            "the backward of every forward is: such a backward is the derivative of none. Check gradients before "
+            "clipping.",
+            "Adam divides by a running mean of the gradient's size: its steps are bounded without clipping (Kingma & "
+            "Ba 2015), which there keeps one large gradient from ruling that mean.",
         ),
         n,
         ("rnnbp train --task adding --clip-norm 1 --clip-value 0.01 --steps 20 --out runs/clipped",),

@@ -29,7 +29,8 @@ def answer() -> Answer:
         "Singular values bound what one step can do, eigenvalues say what many equal steps do. γ_W γ_φ < 1, a "
         "bound, settles that errors vanish; neither settles that they explode, once there are slopes.",
         (
-            "γ_W is the largest singular value of U, γ_φ the largest slope of φ (tanh 1, σ 1/4), λ the eigenvalues:",
+            "‖·‖ is the largest singular value, γ_W that of U, γ_φ the largest slope of φ (tanh 1, σ 1/4), λ the "
+            "eigenvalues of U:",
             Formula(
                 (
                     "‖∂h_t/∂h_k‖ ≤ (γ_W γ_φ)^{t−k}    always; h' = φ(x W + h U + b)",
@@ -45,8 +46,8 @@ def answer() -> Answer:
             Table(("claim", "holds", "example", "exponent"), _claims(n), words=3),
             f"Q is a random orthogonal matrix; all |λ| of 2 Q are {num(n['driven.radius'])}, and yet errors vanish "
             f"where inputs are large and slopes small. N is `[[2, 2], [−2, −2]]`, all |λ| are "
-            f"{num(n['nilpotent.radius'])}, and yet with one unit saturated an error of the other grows "
-            f"{num(exp(n['nilpotent.exponent']))}-fold a step. "
+            f"{num(n['nilpotent.radius'])}, and yet with one unit saturated an error of the other, at an unstable "
+            f"fixed point, grows {num(exp(n['nilpotent.exponent']))}-fold a step. "
             "Slopes make another matrix of U at every step; its eigenvalues say little of the product.",
             f"With U = 2 Q, at lag {LAG}, the bound by γ_W is {num(n['driven.bound'], 2)}, "
             f"with the slopes as they are {num(n['driven.sharper'], 2)}, and the truth {num(n['driven.true'], 2)}: a "

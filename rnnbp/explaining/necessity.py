@@ -34,9 +34,9 @@ def answer() -> Answer:
     return Answer(
         "bptt",
         QUESTION,
-        "Errors must go back in time through h as well as along C; BPTT is the cheap way, and real-time recurrent "
-        "learning gives the same gradient forward in time. do_{t−1} gets its error from h_{t−1}: it is no part of "
-        "∂C_t/∂C_{t−1}, and products of these leave it out.",
+        "For the gradient of the loss errors must go back in time through h as well as along C; BPTT is the cheap "
+        "way, and real-time recurrent learning gives the same gradient forward in time. do_{t−1} gets its error from "
+        "h_{t−1}: it is no part of ∂C_t/∂C_{t−1}, and products of these leave it out.",
         (*_ways(n), *_terms(n), *_products(n)),
         n,
         ("rnnbp gradcheck lstm --method rtrl", "rnnbp flow lstm --measure terms,carousel"),
@@ -115,9 +115,9 @@ def _ways(n: dict[str, float]) -> tuple[str | Formula | Table, ...]:
         "U. A derivation along C alone has the first part only. The example: " + described("lstm", STEPS) + ".",
         Table(("errors go back", "‖dU_o‖", "later", "‖g‖/‖f‖", "cosine"), tuple(rows)),
         "‖dU_o‖ is in units of the full one; later: ‖its part from later steps‖ / ‖dU_o‖. g is the gradient of all "
-        "weights, f the full one. Hochreiter & Schmidhuber (1997) let errors go back along "
+        "weights, f the full one. Hochreiter & Schmidhuber (1997), whose cell had no f yet, let errors go back along "
         "C alone: i, f and g still learn from later steps, o from its own step only. That is not the gradient of the "
-        "loss.",
+        "loss, and yet they learnt long lags with it.",
         "Back through time is not the only way to the full one. Real-time recurrent learning carries derivatives of "
         f"the state forward, at a higher price, and differs from BPTT by {num(n['rtrl'], 2)} at the most: rounding.",
     )
@@ -133,7 +133,7 @@ def _terms(n: dict[str, float]) -> tuple[str | Formula | Table, ...]:
                 "D = diag(o_{t−1} ∘ (1 − tanh² C_{t−1}))    f′, i′, g′: slopes by a_f, a_i, a_g",
             )
         ),
-        Table(("term", "norm, mean"), tuple((said, fixed(n[f"norm.{k}"])) for k, said in TERMS.items())),
+        Table(("term", "Frobenius norm, mean"), tuple((said, fixed(n[f"norm.{k}"])) for k, said in TERMS.items())),
         f"No two of the four have a mean cosine beyond ±{fixed(n['largest cosine'], 2)} here: at weights as drawn they "
         "neither cancel nor add up. After training they may.",
     )

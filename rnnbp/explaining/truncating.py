@@ -35,14 +35,15 @@ def answer() -> Answer:
                 )
             ),
             "A weight that is perturbed throughout changes these states, too, and the numeric gradient sees it. What "
-            "`rnnbp gradcheck lstm` says of the worst tensor, T = 5, against both:",
+            "`rnnbp gradcheck lstm` says of the worst of weights, inputs and first states, T = 5, against both:",
             Table(("truncation", "to its definition", "to the full loss", "U: ‖g‖/‖f‖", "U: cosine"), tuple(rows)),
             "Against the full loss the error of the truncated ones is "
             f"{num(min(n[f'{k}.full'] for k in cut), 2)} or more. No step size and no precision mends that, and such a "
             "check cannot tell a right backward from a wrong one; with `rnnbp gradcheck lstm --truncation tbptt:2,2 "
             "--against full` it can be seen to fail.",
-            "In a check of your own hold the states that enter a window at the values of the unperturbed pass, or take "
-            "complex steps and let only the real part of these states in (`rnnbp.detach`). Then ask for rounding.",
+            "In a check of your own hold the states that enter a window (for 1997 every h that enters a step) at the "
+            "values of the unperturbed pass, or take complex steps and let only the real part of these states in "
+            "(`rnnbp.detach`). Then ask for rounding.",
         ),
         n,
         ("rnnbp gradcheck lstm --truncation tbptt:2,2", "rnnbp gradcheck lstm --truncation 1997 --lags"),

@@ -51,10 +51,11 @@ def answer() -> Answer:
                     "carousel = mean of log |f + C f(1−f) p_f + g i(1−i) p_i|,  p = 0: of log f",
                 )
             ),
-            f"Below 0 errors vanish, above 0 they explode; −0.69 is a half at every step. The example: "
+            "‖·‖ is the largest singular value. Below 0 errors vanish, above 0 they explode; −0.69 is a half at every "
+            "step. The example: "
             f"{described('CELL', STEPS)}; peepholes are drawn anew from N(0, 1), ten times wider than by default.",
             Table(("cell", "whole state", "carousel", "h-block alone"), tuple(rows)),
-            f"With forget bias 0 the LSTM ({fixed(zero, 2)}) forgets faster than the network without gates "
+            f"With forget bias 0 the LSTM ({fixed(zero, 2)}) forgets about as fast as the network without gates "
             f"({fixed(n['rnn.whole'], 2)}). To forget is what the gate is for, and training decides when; where long "
             "memory is needed, let it begin open.",
             "Peepholes add terms of either sign to the carousel. As wide as these they take the exponent from "

@@ -44,7 +44,8 @@ def answer() -> Answer:
             Table(("K", "pairs", "steps:K ‖g‖/‖f‖", "cosine", "tbptt:1,K ‖g‖/‖f‖", "cosine"), tuple(rows)),
             f"Scanned in windows of {SHOWN} with the state carried on, the outputs differ from those of one long scan "
             f"by {num(n['carried'], 2)}: the forward sees all of the past. Started from zero in every window they "
-            f"differ by {num(n['reset'], 2)} of the largest: that is another forward, not a truncation.",
+            f"differ by {num(n['reset'], 2)} of the largest: that is another forward, not a truncation. In training "
+            "the weights change between windows, and the state carried on is one of older weights; here they stand.",
             "On noise nothing long is to be learned; on a task with longer dependencies than K the gradient of just "
             "these is missing, whatever the cosine says.",
         ),
