@@ -125,6 +125,16 @@ def test_what_was_recorded_over_training():
     assert np.array_equal(line("training", what, "loss", "training")[1], [np.nan, 3.0, 2.0], equal_nan=True)
 
 
+def test_what_stands_still_and_what_is_infinite_is_said():
+    samples = tuple(
+        {"step": k, "lags.half-life": y, "saturation.f left": 0.1} for k, y in ((0, 3.0), (2, 7.0), (4, inf))
+    )
+    found = MEASURES["training"](replace(subject("rnn"), samples=(*samples, samples[-1] | {"step": 6})))
+    assert found.notes == ("half-life of lags is infinite in 2 of 4 samples, which no line shows.",)
+    assert "from 3 to 7 between steps 0 and 2" in found.panels[0].seen
+    assert found.panels[1].seen == "Nothing changes between steps 0 and 6; f left is 0.1."
+
+
 def test_of_many_recorded_numbers_those_that_change_most():
     row = {"step": 1} | {f"saturation.g{k} left": 0.1 for k in range(11)}
     later = {f"saturation.g{k} left": 0.1 + k / 100 for k in (1, 4, 5, 6, 7, 8, 9, 10)} | {"step": 2}

@@ -52,18 +52,24 @@ def measure(subject: Subject) -> Measured:
         y = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
         if np.any(np.isfinite(y)):
             by_measure.setdefault(of, []).append(Line(name, step, y))
+        if infinite := int(np.sum(np.isinf(y))):
+            notes.append(f"{name} of {of} is infinite in {infinite} of {len(y)} samples, which no line shows.")
     for of, lines in by_measure.items():
         if len(lines) > MOST:
             notes.append(f"Of {of} the {MOST} of {len(lines)} numbers that change most.")
         most = sorted(lines, key=_change, reverse=True)[:MOST]
-        y = most[0].y
-        there = np.flatnonzero(np.isfinite(y))
-        seen = (
-            f"What changes most, {most[0].label}, goes from {said(y[there[0]])} to {said(y[there[-1]])} between steps "
-            f"{step[there[0]]} and {step[there[-1]]}."
-        )
-        panels.append(Panel(f"{of} over training", seen, tuple(line for line in lines if line in most)))
+        panels.append(Panel(f"{of} over training", _seen(most[0]), tuple(line for line in lines if line in most)))
     return Measured("training", numbers, tuple(panels), tuple(notes))
+
+
+def _seen(line: Line) -> str:
+    """Of the line that changes most."""
+    there = np.flatnonzero(np.isfinite(line.y))
+    first, last, y = there[0], there[-1], line.y
+    between = f"between steps {line.x[first]} and {line.x[last]}"
+    if not _change(line):
+        return f"Nothing changes {between}; {line.label} is {said(y[first])}."
+    return f"What changes most, {line.label}, goes from {said(y[first])} to {said(y[last])} {between}."
 
 
 def _change(line: Line) -> float:
