@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rnnbp.flow.reports import Report
     from rnnbp.flow.subjects import Subject
 
-THREADS = 1  # products are small here, and threads that wait for each other cost more than they give
+THREADS = 1  # two gain little on products as small as these, and wait for each other on a busy machine
 ENDINGS = (".png", ".svg")
 
 
