@@ -71,6 +71,8 @@ def test_sizes_are_those_asked_for_or_those_of_the_data(tmp_path):
     assert bare.xs.shape == (64, 2, 32) and bare.label == "rnn"
     (task,) = fresh_subjects(["rnn"], task="adding")
     assert task.xs.shape == (100, 2, 2) and task.source == "task adding" and task.dys[:-1].any() == False  # noqa: E712
+    (single,) = fresh_subjects(["rnn"], task="four-steps")  # which has one sequence
+    assert single.xs.shape[:2] == (4, 1)
     (tmp_path / "text.txt").write_text(TEXT)
     (text,) = fresh_subjects(["rnn"], files=(str(tmp_path / "text.txt"),), time_steps=7)
     assert text.xs.shape == (7, 2) and text.source == "text" and text.path.xs.shape == (7, 2, len(set(TEXT)))
@@ -245,6 +247,11 @@ def test_a_run_on_a_task(runs):
     s = run_subject(runs / "task", batch=4, time_steps=8)
     assert s.xs.shape == (8, 4, 2) and s.source == "task adding, validation; step 4"
     assert isinstance(s.model.loss, MeanSquaredError) and max(parts_apart(s).values()) < EXACT
+
+
+def test_a_run_on_a_single_sequence(tmp_path):
+    train(Config(task="four-steps", hidden=3, steps=1), tmp_path / "run")
+    assert run_subject(tmp_path / "run").xs.shape[:2] == (4, 1)
 
 
 def test_what_a_run_refuses(runs, tmp_path):

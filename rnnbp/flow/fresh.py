@@ -9,6 +9,8 @@ from typing import Any
 from rnnbp.around.masks import in_evaluation
 from rnnbp.backends import backend
 from rnnbp.flow.subjects import Subject
+from rnnbp.registry import TASKS
+from rnnbp.sources import Source
 from rnnbp.truncating.problems import problem_of
 
 BATCH = 2  # sequences, where none are asked for: the cost of nearly all that is measured grows with them
@@ -24,9 +26,17 @@ def fresh_subjects(
     Nothing is dropped, and zoneout is at its mean.
     """
     found, host = [], backend("numpy")
+    rows = batch
+    if rows is None:
+        rows = BATCH if problem.get("task") is None else few(TASKS.make(problem["task"]))
     for cell, init in product(cells, inits):
-        q = problem_of(cell, host, "float64", init=init, batch=BATCH if batch is None else batch, **problem)
+        q = problem_of(cell, host, "float64", init=init, batch=rows, **problem)
         label = cell if len(inits) == 1 else f"{cell}, {init or 'as it draws'}"
         data = q.data | in_evaluation(q.model.stack, q.time_steps, q.batch)
         found.append(Subject(label, q.model, q.params, q.xs, q.targets, q.source, data or None))
     return found
+
+
+def few(source: Source) -> int:
+    """How many sequences of a source are taken where none are asked for: `BATCH`, or one if it has no more."""
+    return min(BATCH, source.batch_size)

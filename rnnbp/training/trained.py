@@ -13,7 +13,7 @@ from rnnbp.around.clipping import unclipped
 from rnnbp.around.masks import in_evaluation
 from rnnbp.checking.verdicts import check_counts
 from rnnbp.errors import UserError, unknown
-from rnnbp.flow.fresh import BATCH
+from rnnbp.flow.fresh import BATCH, few
 from rnnbp.flow.subjects import Subject
 from rnnbp.model import Model
 from rnnbp.registry import TASKS
@@ -48,12 +48,11 @@ def run_subject(
     meta = complete(found)
     config, data = Config.from_dict(meta["config"]), meta["data"]
     model = bare(build_model(config, data["inputs"], data["input_size"], data["output_size"], data["loss"]))
-    rows = BATCH if batch is None else batch
     if files:
-        one = _of_text(config, data["vocabulary"], files, time_steps, rows)
+        one = _of_text(config, data["vocabulary"], files, time_steps, BATCH if batch is None else batch)
         said = f"text {', '.join(Path(name).name for name in files)}"
     else:
-        one = _of_run(config, data["fingerprint"], time_steps, rows)
+        one = _of_run(config, data["fingerprint"], time_steps, batch)
         said = f"task {config.task}, validation" if config.task else "text of the run, validation"
     return Subject(
         folder.resolve().name,
@@ -74,16 +73,16 @@ def bare(model: Model) -> Model:
     return replace(model, stack=model.stack.of_cells(unclipped), penalty=None)
 
 
-def _of_run(config: Config, fingerprint: Any, time_steps: int | None, batch: int) -> Batch:
+def _of_run(config: Config, fingerprint: Any, time_steps: int | None, batch: int | None) -> Batch:
     """The first validation batch of the data that the run had."""
     source: Source = TASKS.make(config.task) if config.task else read(config.files)
     if source.fingerprint != fingerprint:
         raise UserError("the data have changed since the run began (their SHA-256 differs): name a text with --text")
-    steps = time_steps or config.time_steps or source.time_steps
-    one = next(iter(source.validation(batch, steps)), None)
-    if one is None or one.xs.shape[:2] != (steps, batch):
+    steps, rows = time_steps or config.time_steps or source.time_steps, few(source) if batch is None else batch
+    one = next(iter(source.validation(rows, steps)), None)
+    if one is None or one.xs.shape[:2] != (steps, rows):
         raise UserError(
-            f"the validation data must hold {batch} sequences of {steps} steps, and are shorter: ask for less with "
+            f"the validation data must hold {rows} sequences of {steps} steps, and are shorter: ask for less with "
             "--time-steps or --batch"
         )
     return one
