@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -102,13 +103,49 @@ def reference(module: str) -> str:
     return "\n\n".join([f"# {module}", *parts])
 
 
-class PlainText(griffe.Extension):
-    """Docstrings are plain text with `code` and indented formulas: what Markdown would take for more is escaped."""
+class Mended(griffe.Extension):
+    """What griffe reads, as it is meant.
+
+    Docstrings are plain text with `code` and indented formulas: what Markdown would take for more is escaped. A class
+    is called with what its `__new__` takes or, a NamedTuple, with its fields; a dataclass not with what it takes over
+    from those before it and marks with init=False.
+    """
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Mend the docstring of whatever was read."""
         if obj.docstring:
             obj.docstring.value = escaped(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Mend the signatures of all classes; griffe has made those of dataclasses by then."""
+        for made in classes(pkg):
+            if "__init__" not in made.members and (parameters := called_with(made)):
+                made.set_member("__init__", griffe.Function("__init__", parameters=griffe.Parameters(*parameters)))
+            init = made.members.get("__init__")
+            for name in [p.name for p in init.parameters] if isinstance(init, griffe.Function) else ():
+                if "init=False" in str(getattr(made.all_members.get(name), "value", "")):
+                    del init.parameters[name]
+
+
+def called_with(made: griffe.Class) -> list[griffe.Parameter]:
+    """The parameters of `__new__`, or `cls` and the fields of a NamedTuple; else none."""
+    new = made.members.get("__new__")
+    if isinstance(new, griffe.Function):
+        return list(new.parameters)
+    fields = [m for m in made.members.values() if isinstance(m, griffe.Attribute) and m.annotation is not None]
+    kind = griffe.ParameterKind.positional_or_keyword
+    found = [griffe.Parameter(f.name, annotation=f.annotation, kind=kind, default=f.value) for f in fields]
+    is_tuple = "NamedTuple" in map(str, made.bases)
+    return [griffe.Parameter("cls", kind=kind), *(p for p in found if "property" not in made[p.name].labels)] * is_tuple
+
+
+def classes(parent: griffe.Module | griffe.Class) -> Iterator[griffe.Class]:
+    """All classes that are defined in a module, its parts included, or in a class."""
+    for member in parent.members.values():
+        if isinstance(member, griffe.Class):
+            yield member
+        if isinstance(member, griffe.Module | griffe.Class):
+            yield from classes(member)
 
 
 def escaped(text: str) -> str:

@@ -15,12 +15,17 @@ from rnnbp.errors import UserError
 from rnnbp.initializers import Initializer
 from rnnbp.numerics import Array, HostArray, Namespace, zeros
 
-Params: TypeAlias = Mapping[str, Array]  # name -> (..., *shape)
-State: TypeAlias = tuple[Array, ...]  # one array (..., B, *shape) per state; the first is the output
-Data: TypeAlias = Mapping[str, Array]  # name -> (..., B, *shape): what a step gets besides x
-Cotangents: TypeAlias = tuple[Any, ...]  # one array per state; None stands for zero
+Params: TypeAlias = Mapping[str, Array]
+"""Parameters: name -> (..., *shape)."""
+State: TypeAlias = tuple[Array, ...]
+"""One array (..., B, *shape) for each state of a cell; the first is the output."""
+Data: TypeAlias = Mapping[str, Array]
+"""What a step gets besides x: name -> (..., B, *shape)."""
+Cotangents: TypeAlias = tuple[Any, ...]
+"""One error for each state, or for each gate; None stands for zero."""
 StartBackward: TypeAlias = Callable[[State], dict[str, Array]]  # ds -> dp
-StepBackward: TypeAlias = Callable[[State], tuple[dict[str, Any], Any, Cotangents]]  # ds' -> dp, dx, ds
+StepBackward: TypeAlias = Callable[[State], tuple[dict[str, Any], Any, Cotangents]]
+"""The backward of `Cell.step`: the errors of the new states -> dp by name, dx, and the errors of the old states."""
 
 
 class Param(NamedTuple):

@@ -13,8 +13,10 @@ from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_a
 
 from rnnbp.errors import UserError
 
-Array: TypeAlias = Any  # any Array API array: the libraries share no nominal type
-Namespace: TypeAlias = Any  # the module that holds the functions of an array library
+Array: TypeAlias = Any
+"""An array of any library with the array API: they share no type."""
+Namespace: TypeAlias = Any
+"""The module that holds the functions of an array library, usually called xp."""
 HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 

@@ -14,7 +14,8 @@ from rnnbp.errors import UserError, unknown
 from rnnbp.initializers import constant, glorot_uniform
 from rnnbp.numerics import Array, Namespace, broadcast, chunks, detach, matmul
 
-PointwiseBackward: TypeAlias = Callable[[State], tuple[Cotangents, Cotangents, dict[str, Any]]]  # ds' -> da, ds, dp
+PointwiseBackward: TypeAlias = Callable[[State], tuple[Cotangents, Cotangents, dict[str, Any]]]
+"""The backward of `pointwise`: the errors of the new states -> da by gate, ds by state, dp by name."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 import pytest
 from docs_pages import PAGES, ROOT
@@ -81,6 +85,33 @@ def test_the_reference_has_every_public_name(site, module):
     assert names
     for name in names:
         assert re.search(rf'id="{module}(\.{name})?\.{name}"', here), name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_reference_says_what_each_is_and_how_it_is_called(site, module):
+    here, inside = site[f"reference/{module}/index.html"], importlib.import_module(module)
+    entries = re.split(r'<h\d id="([\w.]+)" class="doc doc-heading">', here)[1:]
+    for path, entry in zip(entries[::2], entries[1::2], strict=True):
+        told = entry.partition('class="doc doc-contents')[2].partition("<details")[0]
+        assert re.search(r"<p>(?!\s*Bases:)", told), path
+        thing = vars(inside).get(path.removeprefix(f"{module}."))
+        if called(thing):
+            assert parameters(entry) == list(inspect.signature(thing).parameters), path
+
+
+def called(thing: object) -> bool:
+    """Whether it is a function of rnnbp's, or a class of values that takes something."""
+    if not getattr(thing, "__module__", "").startswith("rnnbp") or not inspect.isclass(thing):
+        return inspect.isfunction(thing)
+    takes = thing.__init__ is not object.__init__ or thing.__new__ is not object.__new__
+    return takes and not issubclass(thing, Exception | Protocol)
+
+
+def parameters(entry: str) -> list[str]:
+    """The names in the signature of an entry, its first block of code."""
+    code = unescape(re.sub("<[^>]+>", "", re.search(r"<pre>(.*?)</pre>", entry, re.S)[1]))
+    spec = ast.parse(f"def {code.strip()}: ...").body[0].args
+    return [a.arg for a in (*spec.posonlyargs, *spec.args, spec.vararg, *spec.kwonlyargs, spec.kwarg) if a]
 
 
 def public(module: ModuleType) -> list[str]:

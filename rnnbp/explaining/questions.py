@@ -17,7 +17,7 @@ class Question(NamedTuple):
     answer: Callable[[], Answer]
 
 
-QUESTIONS = {  # by name, in the order of the tour
+QUESTIONS = {
     "bptt": Question(necessity.QUESTION, necessity.answer),
     "truncation": Question(truncating.QUESTION, truncating.answer),
     "vanishing": Question(vanishing.QUESTION, vanishing.answer),
@@ -26,6 +26,7 @@ QUESTIONS = {  # by name, in the order of the tour
     "eigenvalues": Question(eigenvalues.QUESTION, eigenvalues.answer),
     "clipping": Question(clipping.QUESTION, clipping.answer),
 }
+"""The questions by name, in the order of the tour."""
 
 
 def question(name: str) -> Question:

@@ -23,9 +23,13 @@ class Layout:
 
 
 OURS = Layout(lstm="ifgo", gru="rzn")
-TORCH = Layout(lstm="ifgo", gru="rzn")  # and cuDNN
-KERAS = Layout(lstm="ifgo", gru="zrn")  # it writes i, f, c, o and z, r, h
-ONNX = Layout(lstm="iofg", gru="zrn")  # it writes i, o, f, c and z, r, h
+"""The order of the gates in rnnbp."""
+TORCH = Layout(lstm="ifgo", gru="rzn")
+"""In PyTorch, and in cuDNN."""
+KERAS = Layout(lstm="ifgo", gru="zrn")
+"""In Keras, which writes i, f, c, o and z, r, h."""
+ONNX = Layout(lstm="iofg", gru="zrn")
+"""In ONNX, which writes i, o, f, c and z, r, h."""
 ONNX_PEEPHOLES = "iof"
 
 

@@ -47,7 +47,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {op: does for op, (_, does) in INFIX.
     "logical_not": operator.invert,
     "detach": lambda a: a,
 }
-FUNCTIONS = ("tanh", "exp", "expm1", "log", "log1p", "sqrt")  # what costs more than a few cycles
+FUNCTIONS = ("tanh", "exp", "expm1", "log", "log1p", "sqrt")
+"""The operations that cost more than a few cycles."""
 # operation -> the same on Python's numbers; "detach" is no function of the standard
 FOLDS = {op: does for op, does in OPERATORS.items() if op != "detach"} | {op: getattr(math, op) for op in FUNCTIONS}
 FOLDS |= {"minimum": min, "maximum": max, "logical_not": operator.not_, "where": lambda c, a, b: a if c else b}

@@ -33,6 +33,7 @@ class Language:
 
 
 FORMS = {op: f"{{0}} {sign} {{1}}" for op, (sign, _) in INFIX.items()} | {"negative": "-{0}"}
+"""How most languages write the operations that have a sign: operation -> "{0} + {1}"."""
 # how tightly an operation binds; what stands alone, a name or a call, binds tightest
 _LOGICAL = ("where", "logical_and", "logical_or", "logical_not")
 _BINDS = dict.fromkeys(_LOGICAL, 0) | dict.fromkeys(COMPARISONS, 1)

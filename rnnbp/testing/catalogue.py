@@ -64,3 +64,4 @@ CHECKS: dict[str, Check] = {
     "complex-safe": numbers.complex_safe,
     "traceable": lowering.traceable,
 }
+"""All that `check_cell` asks, by name: (cell, backend) -> what is wrong, empty where nothing is."""
