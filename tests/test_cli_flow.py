@@ -85,7 +85,7 @@ def test_cells_schemes_and_runs_side_by_side(found):
     assert list(document["subjects"]) == ["rnn, orthogonal", "rnn, U=0.1,b=0"]
     one, two = numbers(document).values()
     assert one != two
-    assert list(numbers(found(f"run lstm {LAGS}"))) == ["run", "lstm"]
+    assert list(numbers(found(f"gru run lstm {LAGS}"))) == ["gru", "run", "lstm"]
     assert list(numbers(found("run more/run --measure lags"))) == ["run", "more/run"]
 
 

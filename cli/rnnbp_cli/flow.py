@@ -85,7 +85,9 @@ def flow(
     All is computed in float64 on the host, exact to rounding. The gradient of the same batch on --backend is compared
     with the sum of its parts (measure gradient).
     """
-    runs, cells = split(what or ["lstm"])
+    words = what or ["lstm"]
+    runs = [word for word in words if Path(word).is_dir()]
+    cells = [word for word in words if word not in runs]
     of_cells = {"input": input, "hidden": hidden, "layers": layers, "init": init, "task": task, "seed": seed}
     of_gradient = {"backend": backend, "device": device, "dtype": dtype}
     names = [name.strip() for words in measure or [] for name in words.split(",")]
@@ -105,11 +107,10 @@ def flow(
         require_matplotlib()
     on = find_backend(backend, device)
     sizes: dict[str, Any] = {"time_steps": time_steps, "batch": batch, "files": tuple(map(str, text or ()))}
-    subjects = of_runs(runs, checkpoint or "best", sizes)
-    if cells:
-        subjects += of_specs(
-            cells, init, sizes | {"task": task, "input_size": input, "seed": seed or 0}, hidden, layers
-        )
+    drawn = sizes | {"task": task, "input_size": input, "hidden_size": hidden, "layers": layers, "seed": seed}
+    subjects: list[Subject] = []
+    for word in words:
+        subjects += [of_run(word, runs, checkpoint, sizes)] if word in runs else of_cell(word, init, drawn)
     subjects = [replace(one, on=on, dtype=dtype or "float64") for one in subjects]
     with progress_bar() as progress:
         found = measured(subjects, names, "The flow of the gradient", progress)
@@ -122,14 +123,8 @@ def flow(
     write(found, out, report)
 
 
-def split(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The folders, which are runs, and the cells."""
-    runs = [Path(word) for word in words if Path(word).is_dir()]
-    return runs, [word for word in words if Path(word) not in runs]
-
-
 def refuse(
-    runs: Sequence[Path],
+    runs: Sequence[str],
     cells: Sequence[str],
     of_cells: dict[str, Any],
     checkpoint: str | None,
@@ -174,26 +169,20 @@ def files_of(out: Path, picture: str) -> list[Path]:
     return [out / f"{picture.replace(' ', '-')}{ending}" for ending in ENDINGS]
 
 
-def of_runs(runs: Sequence[Path], checkpoint: str, sizes: dict[str, Any]) -> list[Subject]:
-    """Every run at a checkpoint; folders of one name are told apart by their paths."""
+def of_run(run: str, runs: Sequence[str], checkpoint: str | None, sizes: dict[str, Any]) -> Subject:
+    """A run at a checkpoint; of several runs those of one name are told apart by their paths."""
     from rnnbp.training.trained import run_subject
 
-    names = [run.resolve().name for run in runs]
-    return [
-        replace(run_subject(run, checkpoint, **sizes), label=name if names.count(name) == 1 else str(run))
-        for run, name in zip(runs, names, strict=True)
-    ]
+    found = run_subject(Path(run), checkpoint or "best", **sizes)
+    names = [Path(other).resolve().name for other in runs]
+    return found if names.count(found.label) == 1 else replace(found, label=run)
 
 
-def of_specs(
-    cells: Sequence[str], init: Sequence[str] | None, problem: dict[str, Any], hidden: int | None, layers: int | None
-) -> list[Subject]:
-    """Every cell with every initialisation."""
+def of_cell(cell: str, init: Sequence[str] | None, drawn: dict[str, Any]) -> list[Subject]:
+    """A cell with every initialisation; what is not given is left to the library."""
     from rnnbp.flow.fresh import fresh_subjects
 
-    given = {"hidden_size": hidden, "layers": layers}
-    sizes = {name: size for name, size in given.items() if size is not None}
-    return fresh_subjects(cells, init or [None], **problem, **sizes)
+    return fresh_subjects([cell], init or [None], **{name: value for name, value in drawn.items() if value is not None})
 
 
 def write(found: Report, out: Path | None, report: Path | None) -> None:
