@@ -319,6 +319,31 @@ def test_what_leaves_the_range_is_no_gate():
         MEASURES["saturation"](loud)
 
 
+ENDS = {
+    "lstm": {"g": (-1, 1)},
+    "lstm-1997": {"g": (-2, 2)},
+    "lstm-niaf": {},
+    "gru": {"n": (-1, 1)},
+    "lstm-layernorm": {"g": (-1, 1)},
+}
+
+
+@pytest.mark.parametrize("spec", ENDS)
+def test_the_range_of_a_gate_is_the_cell_s_whatever_it_does_on_a_batch(spec):
+    """Small weights leave every gate in the middle of its range, and no identity or ReLU is taken for a gate."""
+    what = subject(spec)
+    found = gate_values(with_params(what, **{n: w / 100 for n, w in what.layers["0."].params.items()}).path)
+    sigmoids = {name: (0, 1) for name in found if name not in "gn"}
+    assert {name: (gate.low, gate.high) for name, gate in found.items()} == sigmoids | ENDS[spec] and sigmoids
+    for gate in found.values():
+        assert not np.any(gate.left) and not np.any(gate.right)
+
+
+def test_a_clipped_gate_is_stuck_where_it_is_clipped():
+    gate = gate_values(with_params(subject("lstm:clip=2"), b=np.full(4 * H, 2.5)).path)["i"]
+    assert (gate.low, gate.high) == pytest.approx((sigma(-2), sigma(2))) and np.all(gate.right > 0)
+
+
 def test_how_numbers_are_said():
     texts = {log(2) / 3: "halves every 3 steps", inf: "is gone after one step"}
     texts |= {-log(2): "grows by a factor of 2 a step"}

@@ -23,7 +23,7 @@ PICTURES = {
     ),
     "candidates": Picture(
         "The values of candidates",
-        "tanh(a) of every unit at every step; its slope is 1 − tanh²(a)",
+        "tanh(a), or what the cell has in its place, of every unit at every step; the slope of tanh is 1 − tanh²(a)",
         Axis("value"),
         SHARE,
         together=False,
@@ -48,8 +48,8 @@ def _of_layer(path: Trajectory) -> Measured:
     shares = {name: (float(np.mean(gate.left)), float(np.mean(gate.right))) for name, gate in found.items()}
     numbers = {f"{name} {side}": x for name, pair in shares.items() for side, x in zip(SIDES, pair, strict=True)}
     panels = []
-    for picture, low in (("sigmoid gates", 0.0), ("candidates", -1.0)):
-        if chosen := {name: gate for name, gate in found.items() if gate.low == low}:
+    for picture, both_signs in (("sigmoid gates", False), ("candidates", True)):
+        if chosen := {name: gate for name, gate in found.items() if (gate.low < 0) is both_signs}:
             ends = listed({name: f"{shares[name][0]:.0%} and {shares[name][1]:.0%}" for name in chosen})
             lines = tuple(_histogram(name, gate) for name, gate in chosen.items())
             panels.append(Panel(picture, f"At its lower and at its upper end are {ends} of the values.", lines))
@@ -61,5 +61,5 @@ def _of_layer(path: Trajectory) -> Measured:
 
 def _histogram(name: str, gate: Gate) -> Line:
     """The share of all values in each of the bins."""
-    counts, edges = np.histogram(gate.values, BINS, (gate.low, 1.0))
+    counts, edges = np.histogram(gate.values, BINS, (gate.low, gate.high))
     return Line(name, (edges[1:] + edges[:-1]) / 2, counts / gate.values.size, "bars")
