@@ -31,7 +31,6 @@ MODELS: dict[str, tuple[dict[str, Any], int]] = {  # name -> what is asked for, 
 
 def measured(asked: dict[str, Any], count: int, rounds: int) -> dict[str, Any]:
     """Seconds of steps, of samples by default and of each measurement."""
-    from rnnbp.flow.measures import MEASURES
     from rnnbp.runs import append_flow_row
     from rnnbp.training import Config
     from rnnbp.training.flow import SEQUENCES, FlowConfig, flow_row
@@ -60,13 +59,6 @@ def measured(asked: dict[str, Any], count: int, rounds: int) -> dict[str, Any]:
             steps += [seconds(step) for _ in range(count)]
             samples += [seconds(lambda: sample(FlowConfig(EVERY), Path(folder))) for _ in range(count)]
         numbers = sample(FlowConfig(EVERY), Path(folder))
-    single = {}
-    for name in MEASURES:
-        flow = FlowConfig(EVERY, measures=(name,))
-        begun = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            if sample(flow, Path(folder)):  # else it does not fit
-                single[name] = time.perf_counter() - begun
     return {
         "path": setup.backend.path,
         "batch": setup.batch,
@@ -77,8 +69,22 @@ def measured(asked: dict[str, Any], count: int, rounds: int) -> dict[str, Any]:
         "samples": len(samples),
         "sample": {"least": min(samples), "median": median(samples), "first": first},
         "share": {"least": min(samples) / min(steps) / EVERY, "median": median(samples) / median(steps) / EVERY},
-        "measures": single,
+        "measures": singly(sample),
     }
+
+
+def singly(sample: Callable[[Any, Path], int]) -> dict[str, float]:
+    """Seconds of each measurement that fits the run, by itself."""
+    from rnnbp.flow.measures import MEASURES
+    from rnnbp.training.flow import FlowConfig
+
+    found = {}
+    for name in MEASURES:
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            if sample(FlowConfig(EVERY, measures=(name,)), Path(folder)):
+                found[name] = time.perf_counter() - begun
+    return found
 
 
 def seconds(call: Callable[[], Any]) -> float:

@@ -122,7 +122,8 @@ def _sum_up(folder: Path, state: State, json: bool) -> None:
         turned = "which is not finite" if row["cosine_step"] is None else f"{row['cosine_step']:.4f}"
         say(f"clipped at every step: {left}cosine to the gradient without {turned}, at the last row's step")
     if flow:
-        say(f"flow of the gradient, {len(flow)} rows in {folder / 'flow.csv'}: rnnbp flow {folder} shows it")
+        rows_said = f"{len(flow)} row{'s' if len(flow) > 1 else ''}"
+        say(f"flow of the gradient, {rows_said} in {folder / 'flow.csv'}: rnnbp flow {folder} shows it")
     if json:
         said = {"run": str(folder), "step": state.step, "best_valid_loss": state.best, "last_row": row}
         print_json(said | ({"last_flow_row": finite(flow[-1])} if flow else {}))
