@@ -6,9 +6,11 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
+import time
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,20 +25,39 @@ MODULES = re.findall(r"reference/([\w.]+)\.md", (ROOT / "mkdocs.yml").read_text(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> dict[str, str]:
-    """The pages of the site by their address."""
+    """The pages of the site by their address; of several workers the first one builds it for all."""
     for needed in ("mkdocs", "material", "mkdocstrings_handlers.python"):
         pytest.importorskip(needed)
-    out = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", out],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "site"
+    out, told = shared / "pages", shared / "told"
+    try:
+        shared.mkdir()
+    except FileExistsError:
+        wait_for(told)
+    else:
+        build(out, told)
+    assert (done := told.read_text(encoding="utf-8")) == "0", done
     assert (out / "truncation.png").stat().st_size and (out / "search" / "search_index.json").stat().st_size
     return {path.relative_to(out).as_posix(): path.read_text(encoding="utf-8") for path in out.rglob("*.html")}
+
+
+def build(out: Path, told: Path) -> None:
+    """Build the site; then `told` says 0, or what was wrong."""
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", out]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    half = told.with_suffix(".half")
+    half.write_text(f"{done.returncode}\n{done.stderr}" if done.returncode else "0", encoding="utf-8")
+    half.rename(told)  # whole, or not there
+
+
+def wait_for(told: Path) -> None:
+    """Wait until another worker has built the site."""
+    for _ in range(3000):
+        if told.exists():
+            return
+        time.sleep(0.1)
+    pytest.fail("the site was not built within five minutes")
 
 
 class Fetched(HTMLParser):
