@@ -13,7 +13,7 @@ from helpers import relative_error, sigma, tolerance
 from rnnbp.flow import gate_values, growth, lyapunov_spectrum, product_spectra, state_by_lag, step_spectra, step_terms
 from rnnbp.flow.decays import Decay
 from rnnbp.flow.lags import LagDecomposition
-from rnnbp.flow.measures import MEASURES, jacobians, products, terms
+from rnnbp.flow.measures import MEASURES, jacobians, lyapunov, products, terms
 from rnnbp.flow.measures.thinning import exp, falls, first_sequence, fitted, powers, ranked, said_exp, spread
 from rnnbp.flow.steps import HBlockWithoutCarousel
 from rnnbp.truncation import Truncation
@@ -251,6 +251,12 @@ def test_exponents_with_their_errors():
     assert numbers("lyapunov", chaotic)["error"] == pytest.approx(error)
     (panel,) = [panel for panel in MEASURES["lyapunov"](chaotic).panels if panel.picture == "spectrum"]
     assert ("chaos" in panel.seen) == (np.mean(found.exponents[:, 0]) > 2 * error)
+
+
+def test_exponents_out_of_order_have_not_settled():
+    said = lyapunov._unordered(np.array([-0.3, -0.1, -0.2, -np.inf]), np.array([0.02, 0.03, 0.03, np.inf]))
+    assert "λ_2 is above λ_1" in said
+    assert lyapunov._unordered(np.array([-0.3, -0.1, -np.inf]), np.array([0.2, 0.2, np.inf])) == ""
 
 
 def test_what_dies_at_once_has_no_error():

@@ -11,7 +11,7 @@ from flow_subjects import line, numbers, subject
 from helpers import refusal
 
 from rnnbp.around.clipping import clipped
-from rnnbp.flow.measures import MEASURES, curvature
+from rnnbp.flow.measures import MEASURES, PICTURES, curvature
 
 
 def flat(named):
@@ -117,12 +117,30 @@ def test_what_was_recorded_over_training():
     found = MEASURES["training"](what)
     assert found.numbers == {"samples": 3.0}
     assert [panel.picture for panel in found.panels] == ["loss", "lags over training", "saturation over training"]
-    x, y = line("training", what, "lags over training", "half-life")
+    x, y = line("training", what, "lags over training", "half-life", "half-life, steps")
     assert list(x) == [0, 20, 40] and np.array_equal(y, [3.0, np.nan, 7.0], equal_nan=True)
     assert [one.label for one in found.panels[1].lines] == ["half-life"]  # nothing was recorded of the other
     assert "from 3 to 7 between steps 0 and 40" in found.panels[1].seen
     assert "validation loss goes from 4 to 2.5 in 40 steps" in found.panels[0].seen
     assert np.array_equal(line("training", what, "loss", "training")[1], [np.nan, 3.0, 2.0], equal_nan=True)
+
+
+def test_what_is_counted_in_other_units_has_a_panel_and_a_scale_of_its_own():
+    row = {
+        "step": 0,
+        "states.half-life": 3.0,
+        "states.|0.c|": 0.1,
+        "states.|1.c|": 0.2,
+        "states.log10 error left": -4.0,
+    }
+    samples = (row, {name: 2 * x for name, x in row.items()})
+    panels = MEASURES["training"](replace(subject("rnn"), samples=samples)).panels
+    assert {panel.part: [one.label for one in panel.lines] for panel in panels} == {
+        "half-life, steps": ["half-life"],
+        "mean size": ["|0.c|", "|1.c|"],
+        "log10 of the share": ["log10 error left"],
+    }
+    assert PICTURES["states over training"].own_scale and not PICTURES["terms"].own_scale
 
 
 def test_what_stands_still_and_what_is_infinite_is_said():

@@ -21,7 +21,8 @@ class Picture:
     """What a picture means, whichever cell it is of: for a reader who knows the chain rule and nothing more.
 
     formula: in plain characters, as a docstring has it. together: curves of several subjects are drawn in one picture;
-    otherwise each has its own. A heat map has a `colour`, too.
+    otherwise each has its own, on the same scales, or with `own_scale` on a scale of y for itself. A heat map has a
+    `colour`, too.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Picture:
     y: Axis
     colour: Axis | None = None
     together: bool = True
+    own_scale: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ def measure(subject: Subject) -> Measured:
     for sign, width in (("+", error), ("−", -error)):
         edge = np.where(known, values, np.nan) + np.where(known, width, np.nan)
         spectrum.append(Line(f"λ {sign} error", number, edge, "dashed"))
-    settled = f"After {path.time_steps} steps λ_1 is known to within {said(error[0])}."
+    settled = f"After {path.time_steps} steps λ_1 is known to within {said(error[0])}{_unordered(values, error)}."
     parts = {"settling": (settled, settling), "spectrum": (_meaning(values[0], error[0]), spectrum)}
     panels = (
         Panel(name, seen, tuple(line for line in lines if np.any(np.isfinite(line.y))))
@@ -59,6 +59,16 @@ def _meaning(first: float, error: float) -> str:
     means = "small differences grow: chaos" if first > 0 else "small differences die: the state forgets its start"
     sure = abs(first) > 2 * error
     return f"λ_1 = {said(first)} ± {said(error)}: {means if sure else 'too near to zero to tell growing from dying'}."
+
+
+def _unordered(values: HostArray, error: HostArray) -> str:
+    """Exponents come out in falling order once the directions have settled: what to do where they have not."""
+    there = values[np.isfinite(values)]  # those of −∞ are the last ones
+    rises = np.diff(there) > 2 * np.hypot(error[1 : len(there)], error[: len(there)][:-1])
+    if not np.any(rises):
+        return ""
+    i = int(np.argmax(rises)) + 1
+    return f", if the directions have settled, which they have not: λ_{i + 1} is above λ_{i}; take more steps"
 
 
 def _error(of_each: HostArray) -> HostArray:

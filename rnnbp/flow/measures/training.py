@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,7 +13,16 @@ from rnnbp.flow.measures.thinning import said
 from rnnbp.flow.subjects import Subject
 
 STEP = Axis("training step")
-MOST = 8  # lines of a picture
+MOST = 8  # lines of a panel
+# the numbers that go by a scale of their own: how their names look -> what they are counted in
+UNITS = {
+    r".*half-life.*": "half-life, steps",
+    r".*\|.+\|.*": "mean size",
+    r"log10 .*": "log10 of the share",
+    r".*exponent.*|λ_1": "exponent, e-folds a step",
+    r"largest step": "step of gradient descent",
+    r".*remaining": "share of the norms",
+}
 PICTURES = {
     "loss": Picture(
         "The loss over training",
@@ -33,6 +43,7 @@ def recorded(measures: Iterable[str]) -> dict[str, Picture]:
             STEP,
             Axis("value"),
             together=False,
+            own_scale=True,
         )
         for name in measures
     }
@@ -45,21 +56,27 @@ def measure(subject: Subject) -> Measured:
     step = np.array([row["step"] for row in subject.samples])
     panels, notes = [_loss(subject)] if subject.rows else [], []
     numbers: dict[str, float] = {"samples": float(len(step))}
-    by_measure: dict[str, list[Line]] = {}
+    lines: dict[tuple[str, str], list[Line]] = {}  # of a measurement, and counted in that
     for column in (name for name in subject.samples[0] if name != "step"):
         of, _, name = column.partition(".")
         values = [row.get(column) for row in subject.samples]
         y = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
         if np.any(np.isfinite(y)):
-            by_measure.setdefault(of, []).append(Line(name, step, y))
+            lines.setdefault((of, unit(name)), []).append(Line(name, step, y))
         if infinite := int(np.sum(np.isinf(y))):
             notes.append(f"{name} of {of} is infinite in {infinite} of {len(y)} samples, which no line shows.")
-    for of, lines in by_measure.items():
-        if len(lines) > MOST:
-            notes.append(f"Of {of} the {MOST} of {len(lines)} numbers that change most.")
-        most = sorted(lines, key=_change, reverse=True)[:MOST]
-        panels.append(Panel(f"{of} over training", _seen(most[0]), tuple(line for line in lines if line in most)))
+    for (of, part), found in lines.items():
+        if len(found) > MOST:
+            notes.append(f"Of {of} the {MOST} of {len(found)} numbers that change most.")
+        most = sorted(found, key=_change, reverse=True)[:MOST]
+        shown = tuple(line for line in found if line in most)
+        panels.append(Panel(f"{of} over training", _seen(most[0]), shown, part=part))
     return Measured("training", numbers, tuple(panels), tuple(notes))
+
+
+def unit(name: str) -> str:
+    """What a number is counted in, if it goes by a scale of its own; "" if by that of the measurement's others."""
+    return next((said for form, said in UNITS.items() if re.fullmatch(form, name)), "")
 
 
 def _seen(line: Line) -> str:

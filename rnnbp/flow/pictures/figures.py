@@ -41,7 +41,8 @@ def figure_of(report: Report, picture: str, look: Look) -> Any:
     entries = [] if ends or what.colour is not None else legend_entries(style, panels, together)
     columns = min(len(groups), look.columns)
     figure, upper, lower = _parts(what, look, (-(-len(groups) // columns), columns), entries)
-    grid = upper.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
+    shared = {"sharex": True, "sharey": not what.own_scale, "squeeze": False}
+    grid = upper.subplots(-(-len(groups) // columns), columns, **shared)
     for axes, group in zip(grid.flat, groups, strict=False):
         set_axes(axes, what, [line for panel in panels.values() for line in panel.lines])
         for subject, panel in group.items():
