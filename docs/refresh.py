@@ -29,6 +29,9 @@ from rnnbp.checking import builtin_specs
 from rnnbp.checking.bugs import BUGS
 from rnnbp.checking.selftest.candidates import specimen
 from rnnbp.explaining import QUESTIONS, markdown
+from rnnbp.flow import fresh_subjects, measure
+from rnnbp.flow.measures import PICTURES
+from rnnbp.flow.pictures.drawing import draw
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
@@ -56,6 +59,34 @@ class Command:
         """Whether the figure, by its path from the root of the project, is one of those."""
         words = self.words.split()
         return "--out" in words and figure.is_relative_to(words[words.index("--out") + 1])
+
+
+@dataclass(frozen=True)
+class FlowPictures:
+    """Pictures of cells side by side as files docs/flow-<name>.png, with the command that shows the same, and what is
+    seen in each.
+    """
+
+    cells: str
+    measures: str
+    pictures: tuple[str, ...]
+
+    def __call__(self) -> str:
+        report = measure(fresh_subjects(self.cells.split()), self.measures.split(","))
+        shown = [f"```\nrnnbp flow {self.cells} --measure {self.measures} --report flow.html\n```"]
+        for name in self.pictures:
+            draw(report, name, HERE / f"flow-{name}.png")
+            sentences = (f"- `{label}`: {panel.seen}" for label, panel in report.panels(name).items())
+            shown += [
+                f"**{PICTURES[name].title}**",
+                "\n".join(sentences),
+                f"![{PICTURES[name].title}](flow-{name}.png)",
+            ]
+        return "\n\n".join(shown)
+
+    def makes(self, figure: Path) -> bool:
+        """Whether the figure, by its path from the root of the project, is one of those."""
+        return figure.as_posix() in [f"docs/flow-{name}.png" for name in self.pictures]
 
 
 def after(start: str) -> Callable[[str], str]:
@@ -167,6 +198,9 @@ PIECES: dict[str, Callable[[], str]] = {
     ),
     "flow": Command(
         "flow rnn lstm:forget_bias=5 --measure jacobians", picked("What many steps do", "In how many directions")
+    ),
+    "flowing": FlowPictures(
+        "rnn gru lstm:forget_bias=0 lstm:forget_bias=5", "jacobians,truncation", ("products", "truncation")
     ),
     "failure": failure,
     "bugs": bugs,
