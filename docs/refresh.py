@@ -73,15 +73,12 @@ class FlowPictures:
 
     def __call__(self) -> str:
         report = measure(fresh_subjects(self.cells.split()), self.measures.split(","))
-        shown = [f"```\nrnnbp flow {self.cells} --measure {self.measures} --report flow.html\n```"]
+        shown = [f"```\nrnnbp flow {self.cells} --measure {self.measures}\n```"]
         for name in self.pictures:
             draw(report, name, HERE / f"flow-{name}.png")
             sentences = (f"- `{label}`: {panel.seen}" for label, panel in report.panels(name).items())
-            shown += [
-                f"**{PICTURES[name].title}**",
-                "\n".join(sentences),
-                f"![{PICTURES[name].title}](flow-{name}.png)",
-            ]
+            title = PICTURES[name].title
+            shown += [f"**{title}**", "\n".join(sentences), f"![{title}](flow-{name}.png)"]
         return "\n\n".join(shown)
 
     def makes(self, figure: Path) -> bool:
