@@ -33,6 +33,13 @@ def test_the_fit_is_that_of_least_squares_over_the_range():
     assert (found.first, found.last) == (3, 11)
 
 
+def test_how_far_it_is_from_exponential():
+    """What is added to the logarithms here is orthogonal to every straight line: it is what the line leaves."""
+    found = decay(np.exp(2 - 0.3 * np.arange(4) + 0.7 * np.array([1, -1, -1, 1])))
+    assert found.rate == pytest.approx(0.3, rel=1e-12) and found.deviation == pytest.approx(0.7, rel=1e-12)
+    assert decay(np.pi * 0.9 ** np.arange(40.0)).deviation == 0
+
+
 def test_it_ends_where_nothing_is_left():
     gone = decay(np.array([4.0, 2.0, 1.0, 0.0, 7.0]))
     assert gone.last == 2 and gone.half_life == pytest.approx(1.0)

@@ -12,7 +12,7 @@ from helpers import relative_error, sigma, tolerance
 
 from rnnbp.flow import gate_values, growth, lyapunov_spectrum, product_spectra, state_by_lag, step_spectra, step_terms
 from rnnbp.flow.decays import Decay
-from rnnbp.flow.lags import LagDecomposition
+from rnnbp.flow.lags import LagDecomposition, mean_by_lag
 from rnnbp.flow.measures import MEASURES, jacobians, lyapunov, products, terms
 from rnnbp.flow.measures.thinning import exp, falls, first_sequence, fitted, powers, ranked, said_exp, spread
 from rnnbp.flow.steps import HBlockWithoutCarousel
@@ -27,11 +27,15 @@ def test_a_linear_network_with_u_a_multiple_of_one(factor):
     of = linear(factor * np.eye(H))
     lags = numbers("lags", of)
     assert lags["kept"] == pytest.approx(error_kept(of, factor), **CLOSE)
+    x, y = line("lags", of, "weights", "W")
+    parts = np.linalg.norm(np.einsum("sbi,tbo->tsio", of.xs, of.dys), axis=(2, 3))
+    assert relative_error(y, factor**x * [np.mean(np.diagonal(parts, -u)) for u in range(T)]) < tolerance()
     x, y = line("memory", of, "memory", "W")
     inputs = np.linalg.norm(of.xs, axis=(1, 2))[::-1]  # ∂h_T/∂W_s = λ^(T−s) x_s ⊗ 1, H units each
     assert relative_error(y, sqrt(H) * inputs * factor**x) < tolerance()
     found = numbers("jacobians", of)
-    assert found == pytest.approx({"largest": factor, "radius": factor, "exponent": log(factor)}, **CLOSE)
+    exponents = dict.fromkeys(("exponent", "random exponent"), log(factor))
+    assert found == pytest.approx({"largest": factor, "radius": factor, **exponents}, **CLOSE)
     bounds = numbers("bounds", of)
     assert bounds == pytest.approx({"γ_W": factor, "γ_W γ_φ": factor, "|λ|": factor}, **CLOSE)
     for label in ("bound", "with the slopes", "truth"):
@@ -64,14 +68,32 @@ def test_the_largest_singular_value_is_not_the_largest_eigenvalue():
 def test_lags_are_those_of_the_decomposition():
     of = subject("lstm", 2)
     found: LagDecomposition = of.by_lag
-    x, y = line("lags", of, "weights", "1.U")
-    assert list(x) == list(range(T)) and np.array_equal(y[:-1], found.sums["1.U"][""][:-1])
-    assert np.isnan(y[-1]) and found.sums["1.U"][""][-1] == 0  # U meets the initial state, which is zero
-    assert np.array_equal(line("lags", of, "gates", "U f", "layer 0")[1][:-1], found.sums["0.U"]["f"][:-1])
-    assert numbers("lags", of)["half-life 1.U"] == fitted(found.sums["1.U"][""]).half_life
-    (image,) = [panel.image for panel in MEASURES["lags"](of).panels if panel.picture == "map"]
     table = found.weights["1.U"][""]
-    assert np.array_equal(np.isnan(image), table == 0) and np.array_equal(image[table > 0], table[table > 0])
+    by_lag = [np.mean([table[t, t - u] for t in range(u, T)]) for u in range(T)]
+    x, y = line("lags", of, "weights", "1.U")
+    assert list(x) == list(range(T)) and y[:-1] == pytest.approx(by_lag[:-1], rel=tolerance())
+    assert np.isnan(y[-1]) and by_lag[-1] == 0  # U meets the initial state, which is zero
+    of_gate = mean_by_lag(found.weights["0.U"]["f"])
+    assert np.array_equal(line("lags", of, "gates", "U f", "layer 0")[1][:-1], of_gate[:-1])
+    slope = np.polyfit(range(T - 1), np.log(by_lag[:-1]), 1)[0]
+    assert numbers("lags", of)["half-life 1.U"] == pytest.approx(log(2) / -slope)
+    (panel,) = [panel for panel in MEASURES["lags"](of).panels if panel.picture == "map"]
+    assert np.array_equal(np.isnan(panel.image), table == 0)
+    assert np.array_equal(panel.image[table > 0], table[table > 0])
+    t, s = np.argwhere(table == np.max(table))[0] + 1  # steps count from 1
+    assert f"error of step {t} and the use at step {s}." in panel.seen
+
+
+def test_what_does_not_vanish_has_no_half_life():
+    """Far lags have fewer errors: of a sum over t the norms would fall all the same."""
+    of = linear(np.eye(H))
+    of = replace(of, xs=np.ones_like(of.xs))
+    of.__dict__["dys"] = np.ones((T, B, H))
+    found = numbers("lags", of)
+    assert found["half-life W"] == inf and found["kept"] == pytest.approx(1, **CLOSE)
+    panels = {panel.picture: panel.seen for panel in MEASURES["lags"](of).panels}
+    assert panels["error"] == "The error of the state neither falls nor grows on its way back."
+    assert "part of W neither falls nor grows" in panels["weights"]
 
 
 def test_memory_is_the_state_that_carries():
@@ -128,8 +150,15 @@ def test_jacobians_are_those_of_the_whole_state_of_the_first_sequence():
     assert found["largest"] == pytest.approx(np.median(np.exp(spectra.log_norm)))
     assert found["radius"] == pytest.approx(np.median(np.exp(spectra.log_radius)))
     assert found["exponent"] == pytest.approx(growth(path).exponent[0])
-    top = first_sequence(of.layers["1."])
-    assert found["h-block exponent"] == pytest.approx(growth(HBlockWithoutCarousel(top)).exponent[0])
+    assert found["random exponent"] == pytest.approx(growth(path).vector_exponent[0])
+    block = growth(HBlockWithoutCarousel(first_sequence(of.layers["1."])))
+    assert found["h-block exponent"] == pytest.approx(block.exponent[0])
+    assert found["h-block random exponent"] == pytest.approx(block.vector_exponent[0])
+    assert list(line("jacobians", of, "steps", "largest")[0]) == list(range(1, T + 1))
+    seen = {panel.picture: panel.seen for panel in MEASURES["jacobians"](of).panels}["products"]
+    worst, random = (f"{exp(found[name]):.3g}" for name in ("exponent", "random exponent"))
+    assert f"the worst error is multiplied by {worst} a step" in seen and f"; a random error by {random}." in seen
+    assert f"alone, without the carousel, has {found['h-block exponent']:.3g}," in seen
     assert found["h-block exponent"] < found["exponent"] - 0.5  # what hides the carousel
     long = product_spectra(path)
     for label, at in (("largest", 0), ("median", path.size // 2)):
@@ -153,8 +182,12 @@ def test_thinned_out_they_are_the_same(monkeypatch):
     for picture, label in (("steps", "largest"), ("products", "largest"), ("products", "h-block, largest")):
         every, some = of_label(whole, picture, label), of_label(thin, picture, label)
         assert 3 < len(some) < T and some == pytest.approx({x: every[x] for x in some}, rel=2 * products.TOLERANCE)
-    vector = growth(first_sequence(of.path)).vector_exponent[0]
-    assert thin.numbers["exponent"] == pytest.approx(vector)
+    assert set(thin.numbers) == {"largest", "random exponent", "h-block random exponent"}
+    for name in ("random exponent", "h-block random exponent"):
+        assert thin.numbers[name] == pytest.approx(whole.numbers[name])
+    (seen,) = [panel.seen for panel in thin.panels if panel.picture == "products"]
+    assert "a random error is multiplied by" in seen and "the worst error" not in seen
+    assert f"has {thin.numbers['h-block random exponent']:.3g}," in seen
     monkeypatch.setattr(jacobians, "DENSE", 512)
     monkeypatch.setattr(jacobians, "WORK", 5 * 8**3)
     assert f"5 of {T} steps" in MEASURES["jacobians"](of).notes[1]
@@ -203,7 +236,7 @@ def test_terms_of_some_steps(monkeypatch):
     of = subject("lstm", steps=30)
     found = MEASURES["terms"](of)
     assert found.notes == ("Terms at 8 of 29 steps.",) and len(found.panels[0].lines[0].x) == 8
-    assert found.panels[0].lines[0].x[-1] == 29
+    assert found.panels[0].lines[0].x[-1] == 30
 
 
 def test_the_carousel_of_a_forget_gate_that_does_not_move():
@@ -261,7 +294,8 @@ def test_exponents_out_of_order_have_not_settled():
 
 def test_what_dies_at_once_has_no_error():
     dead = MEASURES["jacobians"](linear(np.zeros((H, H))))
-    assert dead.numbers == {"largest": 0.0, "radius": 0.0, "exponent": -inf} and not dead.panels
+    assert dead.numbers == {"largest": 0.0, "radius": 0.0, "exponent": -inf, "random exponent": -inf}
+    assert not dead.panels
     found = MEASURES["lyapunov"](linear(np.zeros((H, H))))
     assert found.numbers == {"λ_1": -inf, "error": inf} and not found.panels
     one = MEASURES["lyapunov"](linear(np.diag([0.5, 0.0])))
@@ -356,6 +390,13 @@ def test_how_numbers_are_said():
     assert all(falls(Decay(rate, 0, 9)) == text for rate, text in texts.items())
     assert falls(Decay(0.0, 0, 9)) == "neither falls nor grows" and falls(Decay(nan, 0, 9)) == "is zero throughout"
     assert said_exp(log(3)) == "3" and said_exp(-1000.0) == "exp(-1e+03)"
+    assert said_exp(-inf) == "0" and said_exp(inf) == "inf"
+    off = " on average, though off that by a factor of 3"
+    assert (
+        falls(Decay(log(2), 0, 9, log(3))) == f"halves every 1 steps{off}"
+        and falls(Decay(log(2), 0, 9, 0.1))[-1] == "s"
+    )
+    assert falls(Decay(-log(2), 0, 9, log(3))).endswith(off) and falls(Decay(0.0, 0, 9, log(3))).endswith(off)
     rates = {f"W{k}": Decay(log(2) / k, 0, 9) for k in range(1, 7)}
     assert ranked(rates) == (
         "With the lag, of 6 parts that of W6 halves every 6 steps, the longest, and that of W1 halves every 1 steps."

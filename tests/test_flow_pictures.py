@@ -204,6 +204,7 @@ def test_heat_maps_share_a_scale_that_is_named(figure):
     values = panels[0].images[0].get_array()
     assert values.mask[20, 3] and values.mask[0, 1] and not values.mask[1, 0]
     assert panels[0].get_ylim()[0] < panels[0].get_ylim()[1]  # the first row is below
+    assert panels[0].images[0].get_extent() == [0.5, T + 0.5, 0.5, T + 0.5]  # steps count from 1
 
 
 def test_bars_end_half_way_to_the_next():

@@ -36,8 +36,8 @@ class TermSizes:
 
     @property
     def remaining(self) -> HostArray:
-        """‖Σ terms‖ / Σ ‖terms‖ in the Frobenius norm, (S, B): 1 where none cancel, 0 where all do, nan
-        where all are zero.
+        """‖Σ terms‖ / Σ ‖terms‖ in the Frobenius norm, (S, B): 1 where all point the same way, 0 where they cancel, nan
+        where all are zero; n terms of one size at right angles leave 1/√n.
         """
         apart = np.sum([n for name, n in self.frobenius.items() if name != "total"], axis=0)
         return self.frobenius["total"] / np.where(apart > 0, apart, np.nan)

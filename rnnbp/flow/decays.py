@@ -18,12 +18,13 @@ class Decay:
     """v_u ≈ C exp(−rate u), fitted over the lags first … last.
 
     The rate is one per step: negative where v grows, infinite where nothing is left behind the first lag, and nan
-    where nothing is there.
+    where nothing is there. deviation: the root mean square of log v_u less the line: 0 where the fall is exponential.
     """
 
     rate: float
     first: int
     last: int
+    deviation: float = 0.0
 
     @property
     def factor(self) -> float:
@@ -56,5 +57,7 @@ def decay(values: HostArray, first: int = 0, last: int | None = None) -> Decay:
         return Decay(inf if count else nan, first, first)
     logs, lags = np.log(chosen[:count]), np.arange(count) - (count - 1) / 2
     slope = float(np.sum(lags * (logs - np.mean(logs))) / np.sum(lags * lags))
+    left = float(np.sqrt(np.mean((logs - np.mean(logs) - slope * lags) ** 2)))
     rounding = ROUNDINGS * np.finfo(np.float64).eps * max(1.0, float(np.max(np.abs(logs))))
-    return Decay(0.0 if abs(slope) * (count - 1) <= rounding else -slope, first, first + count - 1)
+    rate = 0.0 if abs(slope) * (count - 1) <= rounding else -slope
+    return Decay(rate, first, first + count - 1, left if left > rounding else 0.0)

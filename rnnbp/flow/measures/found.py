@@ -49,7 +49,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One subject's part of a picture: lines, or the cells (ny, nx) of a heat map, whose first row is y = 0.
+    """One subject's part of a picture: lines, or the cells (ny, nx) of a heat map, whose first is that of x = y = 1.
 
     picture: its name in `PICTURES`. seen: one sentence that says what is seen, with the subject's own numbers. part:
     which part of the subject, such as a layer, where each has a panel of its own.

@@ -16,6 +16,7 @@ from rnnbp.numerics import HostArray
 
 SMALL = 128  # numbers of a state up to which the products of all lags are made
 WORK = 3e8  # N³ times the steps whose spectra are computed
+ERRORS = {"exponent": "the worst error", "random exponent": "a random error"}  # whose exponent it is
 PICTURES = {
     "steps": Picture(
         "What one step does to an error",
@@ -57,15 +58,18 @@ def measure(subject: Subject) -> Measured:
         notes.append("Jacobians are those along the first sequence of the batch.")
     of_steps, numbers = _of_steps(path, notes)
     made = path.size <= SMALL
-    lines, e = product_lines(path, "", made)
-    numbers["exponent"] = e
-    seen = f"On its way back an error is multiplied by {said_exp(e)} a step, an exponent of {said(e)}."
+    lines, found = product_lines(path, "", made)
+    numbers |= found
+    (kind, e), *more = found.items()
+    seen = f"On its way back {ERRORS[kind]} is multiplied by {said_exp(e)} a step, an exponent of {said(e)}"
+    seen += "".join(f"; {ERRORS[other]} by {said_exp(e)}" for other, e in more) + "."
     top = first_sequence(list(subject.layers.values())[-1])
     if len(top.cell.states) > 1:
-        block, e = product_lines(HBlockWithoutCarousel(top), "h-block", made)
-        lines, numbers["h-block exponent"] = lines + block, e
+        block, found = product_lines(HBlockWithoutCarousel(top), "h-block", made)
+        lines, numbers = lines + block, numbers | {f"h-block {name}": x for name, x in found.items()}
         which = "the top layer's h-block" if top.size < path.size else "the h-block"
-        seen += f" The product of {which} alone, without the carousel, has {said(e)}, and is no derivative of anything."
+        seen += f" The product of {which} alone, without the carousel, has {said(found[kind])}, and is no derivative "
+        seen += "of anything."
     if path.time_steps == 1:
         seen = "An exponent needs 2 steps or more."
     panels = [*of_steps, Panel("products", seen, lines)]
@@ -91,7 +95,7 @@ def _of_steps(path: Trajectory, notes: list[str]) -> tuple[list[Panel], dict[str
         )
         numbers = {"largest": float(np.median(_zero(top)))}
         seen = f"The largest singular value of a step is {said(numbers['largest'])}, the median of the steps shown."
-        return [Panel("steps", seen, (Line("largest", np.asarray(at), top),))], numbers
+        return [Panel("steps", seen, (Line("largest", np.asarray(at) + 1, top),))], numbers
     at = spread(0, path.time_steps, max(4, int(WORK / path.size**3)))
     if len(at) < path.time_steps:
         notes.append(f"Spectra of J_t at {len(at)} of {path.time_steps} steps.")
@@ -99,16 +103,17 @@ def _of_steps(path: Trajectory, notes: list[str]) -> tuple[list[Panel], dict[str
     values = {name: exp(logs) for name, logs in _ends(spectra).items()}
     radius, condition = exp(spectra.log_radius[:, 0]), exp(spectra.log_condition[:, 0])
     numbers = {"largest": float(np.median(_zero(values["largest"]))), "radius": float(np.median(_zero(radius)))}
-    lines = (*drawn(spectra.at, values), *drawn(spectra.at, {"spectral radius": radius}, "dashed"))
+    number = spectra.at + 1  # of the step, from 1 on
+    lines = (*drawn(number, values), *drawn(number, {"spectral radius": radius}, "dashed"))
     seen = (
-        f"At the median step the largest singular value is {said(numbers['largest'])} and the largest |eigenvalue| "
-        f"{said(numbers['radius'])}: the one bounds a single step, the other rules many."
+        f"Medians over the steps: the largest singular value is {said(numbers['largest'])}, which bounds what one step "
+        f"does, and the largest |eigenvalue| {said(numbers['radius'])}, which would rule many if all were alike."
     )
     panels = [Panel("steps", seen, lines)]
     if np.any(np.isfinite(condition)):
         middle = said(float(np.nanmedian(condition)))
-        seen = f"The condition number is {middle} at the median step; where a step is singular to rounding it has none."
-        panels.append(Panel("condition", seen, drawn(spectra.at, {"condition": condition})))
+        seen = f"The median condition number is {middle}; where a step is singular to rounding it has none."
+        panels.append(Panel("condition", seen, drawn(number, {"condition": condition})))
     return panels, numbers
 
 

@@ -19,20 +19,22 @@ LAG = Axis("lag u, steps back")
 PICTURES = {
     "error": Picture(
         "The error, step by step back",
-        "‖dL_t/ds_{t−u}‖ = ‖dL_t/ds_t · ∂s_t/∂s_{t−1} ··· ∂s_{t−u+1}/∂s_{t−u}‖, the mean over all t with an error",
+        "‖dL_t/ds_{t−u}‖ = ‖dL_t/ds_t · ∂s_t/∂s_{t−1} ··· ∂s_{t−u+1}/∂s_{t−u}‖, the mean over all t with an error. "
+        "Half-lives are those of the line of least squares through the logarithms, over all lags",
         LAG,
         Axis("norm of the error", log=True),
     ),
     "weights": Picture(
         "The gradient, by how far back the weights were used",
-        "‖Σ_t dL_t/dW_{t−u}‖, where dL/dW = Σ_u Σ_t dL_t/dW_{t−u}",
+        "‖dL_t/dW_{t−u}‖, where dL/dW = Σ_t Σ_u dL_t/dW_{t−u}: the mean over all t with an error that reach so far "
+        "back",
         LAG,
         Axis("norm of the part of dL/dW", log=True),
         together=False,
     ),
     "gates": Picture(
         "The gradient of the recurrent weights, gate by gate",
-        "‖Σ_t dL_t/dU_{k,t−u}‖ for each gate k, whose columns of U are U_k",
+        "‖dL_t/dU_{k,t−u}‖ for each gate k, whose columns of U are U_k: the mean over the same t",
         LAG,
         Axis("norm of the part of dL/dU_k", log=True),
         together=False,
@@ -54,8 +56,10 @@ def measure(subject: Subject) -> Measured:
     met = np.any(subject.dys != 0, axis=(1, 2))
     error = mean_by_lag(found.states[""], met)[: found.lags + 2]
     whole = fitted(error)
-    sums = {name: of_gate for name, of_gate in found.sums.items() if np.any(of_gate[""] > 0)}
-    matrices = {name: of_gate[""] for name, of_gate in sums.items() if len(subject.path.cell.params[name].shape) > 1}
+    used = {
+        name: _by_lag(subject, name, "", met) for name, spec in subject.path.cell.params.items() if len(spec.shape) > 1
+    }
+    matrices = {name: by_lag for name, by_lag in used.items() if np.any(by_lag > 0)}
     numbers = {"half-life": whole.half_life, "kept": whole.factor}
     numbers |= {f"half-life {name}": fitted(by_lag).half_life for name, by_lag in matrices.items()}
     panels = [
@@ -63,7 +67,7 @@ def measure(subject: Subject) -> Measured:
     ]
     if matrices:
         panels.append(Panel("weights", ranked(_rates(matrices)), tuple(_lines(matrices))))
-    panels += _by_gate(subject, [name for name in matrices if recurrent(name)])
+    panels += _by_gate(subject, [name for name in matrices if recurrent(name)], met)
     if matrices:
         panels.append(_map(subject, [name for name in matrices if recurrent(name)] or list(matrices)))
     notes = (
@@ -72,14 +76,19 @@ def measure(subject: Subject) -> Measured:
     return Measured("lags", numbers, tuple(panels), tuple(notes))
 
 
-def _by_gate(subject: Subject, names: list[str]) -> list[Panel]:
+def _by_lag(subject: Subject, name: str, gate: str, met: HostArray) -> HostArray:
+    """The mean over t of ‖dL_t/dW_{t−u}‖, (lags + 1). Of a sum over t the far lags would have fewer terms."""
+    return mean_by_lag(subject.by_lag.weights[name][gate], met)[: subject.by_lag.lags + 1]
+
+
+def _by_gate(subject: Subject, names: list[str], met: HostArray) -> list[Panel]:
     """The gates of recurrent matrices, a panel for each layer."""
     by_layer: dict[str, dict[str, HostArray]] = {}
     for name in names:
         prefix, _, own = name.rpartition(".")
         for gate in gates(subject.path.cell, name):
-            if gate and np.any(subject.by_lag.sums[name][gate] > 0):
-                by_layer.setdefault(prefix, {})[f"{own} {gate}"] = subject.by_lag.sums[name][gate]
+            if gate and np.any((by_lag := _by_lag(subject, name, gate, met)) > 0):
+                by_layer.setdefault(prefix, {})[f"{own} {gate}"] = by_lag
     return [
         Panel("gates", ranked(_rates(found)), tuple(_lines(found)), part=named(prefix) if prefix else "")
         for prefix, found in by_layer.items()
@@ -110,10 +119,12 @@ def _lines(by_lag: dict[str, HostArray]) -> Iterator[Line]:
 
 
 def _map(subject: Subject, names: list[str]) -> Panel:
-    """Of the top layer's parameter; nan where s > t, or further back than was followed."""
+    """Of the top layer's parameter, steps counted from 1; nan where s > t, or further back than was followed."""
     table = subject.by_lag.weights[names[-1]][""]
     at = np.unravel_index(np.argmax(table), table.shape)
-    seen = f"The largest part of dL/d{names[-1]} is that of the error of step {at[0]} and the use at step {at[1]}."
+    seen = (
+        f"The largest part of dL/d{names[-1]} is that of the error of step {at[0] + 1} and the use at step {at[1] + 1}."
+    )
     return Panel("map", seen, image=_positive(table))
 
 

@@ -21,7 +21,8 @@ PICTURES = {
     ),
     "spectrum": Picture(
         "The Lyapunov spectrum",
-        "λ_i: a difference along the i-th direction grows as exp(λ_i t). λ_1 > 0: chaos, and errors that explode; "
+        "λ_i: a difference along the i-th direction grows as exp(λ_i t). λ_1 > 0: errors explode, and it is "
+        "chaos where the states stay bounded; "
         "λ_1 < 0: the state forgets where it started. Dashed: λ ± one standard error",
         Axis("number i of the exponent"),
         Axis("exponent, e-folds a step"),
@@ -56,7 +57,8 @@ def measure(subject: Subject) -> Measured:
 def _meaning(first: float, error: float) -> str:
     if first == -np.inf:
         return "λ_1 is −∞: to rounding, there is a step that leaves nothing of any difference, |R_11| = 0."
-    means = "small differences grow: chaos" if first > 0 else "small differences die: the state forgets its start"
+    grow = "small differences grow: chaos, where the states stay bounded"
+    means = grow if first > 0 else "small differences die: the state forgets its start"
     sure = abs(first) > 2 * error
     return f"λ_1 = {said(first)} ± {said(error)}: {means if sure else 'too near to zero to tell growing from dying'}."
 

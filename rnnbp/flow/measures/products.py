@@ -14,11 +14,12 @@ FARTHEST = 32  # steps of the longest product whose norm is found without a matr
 TOLERANCE = 1e-3  # of those, relative
 
 
-def product_lines(path: Steps, name: str, made: bool) -> tuple[tuple[Line, ...], float]:
-    """The largest singular value of ∂s_T/∂s_{T−u}, and what a random error is multiplied by; and the exponent.
+def product_lines(path: Steps, name: str, made: bool) -> tuple[tuple[Line, ...], dict[str, float]]:
+    """The largest singular value of ∂s_T/∂s_{T−u}, and what a random error is multiplied by; and the exponents.
 
-    Where matrices are made it is that of the singular value, for all lags. Elsewhere that is found for powers of two up
-    to 32, by the Lanczos method, and the exponent is that of the random error, for all lags.
+    Where matrices are made "exponent" is that of the singular value, over all lags. Elsewhere that is found for powers
+    of two up to 32 alone, by the Lanczos method, and has no exponent. "random exponent", over all lags, is always that
+    of the random error: by it networks of any size compare.
     """
     every = np.arange(1, path.time_steps + 1)
     style = "dashed" if name else "line"
@@ -26,12 +27,12 @@ def product_lines(path: Steps, name: str, made: bool) -> tuple[tuple[Line, ...],
     if made:
         found = growth(path)
         lines = drawn(every, {largest: exp(found.log_norm[:, 0]), random: exp(found.log_vector[:, 0])}, style)
-        return lines, float(found.exponent[0])
+        return lines, {"exponent": float(found.exponent[0]), "random exponent": float(found.vector_exponent[0])}
     near = growth(path, lags=powers(min(FARTHEST, path.time_steps)), dense=0, tolerance=TOLERANCE)
     d = np.random.default_rng(0).standard_normal((1, path.size))
     logs = np.stack([log for _, log in carried(path, d, path.time_steps, path.time_steps)])
     lines = drawn(near.lags, {largest: exp(near.log_norm[:, 0])}, style)
-    return lines + drawn(every, {random: exp(logs[:, 0])}, style), float(slope(every, logs)[0])
+    return lines + drawn(every, {random: exp(logs[:, 0])}, style), {"random exponent": float(slope(every, logs)[0])}
 
 
 def drawn(at: HostArray, values: dict[str, HostArray], style: str = "line") -> tuple[Line, ...]:

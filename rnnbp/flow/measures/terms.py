@@ -36,7 +36,8 @@ PICTURES = {
     ),
     "remaining": Picture(
         "What is left when the terms are added, unit by unit",
-        "of row j: ‖Σ terms‖ / Σ ‖terms‖, 1 where none cancel, 0 where all do",
+        "of row j: ‖Σ terms‖ / Σ ‖terms‖, 1 where all point the same way, 0 where they cancel; n of one size at right "
+        "angles leave 1/√n",
         Axis("share that remains"),
         Axis("share of units, steps and sequences"),
     ),
@@ -53,19 +54,20 @@ def _of_layer(path: Trajectory) -> Measured:
     if first >= path.time_steps:
         raise UserError(f"terms need a step with one before it, {first + 1} steps or more; got {path.time_steps}")
     steps = spread(first, path.time_steps, max(8, int(WORK / (wide**3 * path.xs.shape[1]))))
-    found, at = term_sizes(path, steps), np.asarray(steps)
+    found, at = term_sizes(path, steps), np.asarray(steps) + 1  # steps are counted from 1 on
     sizes = {name: np.mean(norm, axis=1) / np.sqrt(wide) for name, norm in found.frobenius.items()}
     cosines = {f"{a}, {b}": _mean(cosine) for (a, b), cosine in found.cosines.items()}
     numbers = {name: float(np.mean(size)) for name, size in sizes.items()}
     numbers |= {"remaining": float(np.nanmean(found.remaining))}
-    seen = f"The sum of the terms has the size {said(numbers['total'])}, of which direct {said(numbers['direct'])}."
+    total, direct = said(numbers["total"]), said(numbers["direct"])
+    seen = f"On average the sum of the terms has the size {total}, and direct alone {direct}."
     panels = [Panel("terms", seen, tuple(Line(name, at, y, _style(name)) for name, y in sizes.items()))]
     if there := {name: y for name, y in cosines.items() if np.any(np.isfinite(y))}:
         means = {name: float(np.nanmean(y)) for name, y in there.items()}
         (low, least), *_, (high, most) = sorted(means.items(), key=lambda item: item[1])
         seen = f"Mean cosines lie between {said(least)} ({low}) and {said(most)} ({high})."
         panels.append(Panel("cosines", seen, tuple(Line(name, at, y) for name, y in there.items())))
-    seen = f"In the norm of the sum {numbers['remaining']:.0%} of the terms' norms remain."
+    seen = f"On average the sum of the whole matrices has {numbers['remaining']:.0%} of their norms."
     label = f"∂{found.state}_t/∂{found.state}_{{t−1}}"
     panels.append(Panel("remaining", seen, (_histogram(label, _by_unit(found)),)))
     notes = [f"Terms at {len(at)} of {path.time_steps - first} steps."] if len(at) < path.time_steps - first else []

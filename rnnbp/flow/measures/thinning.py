@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import nan
+from math import isinf, log, nan
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from rnnbp.numerics import HostArray
 
 LARGEST = 700.0  # about the largest logarithm whose exponential is a number in float64
 SEVERAL = 4  # parts that one sentence names
+UNEVEN = log(2.0)  # deviation of logarithms from which on a decay is said to be off
 
 
 def first_sequence(path: Trajectory) -> Trajectory:
@@ -51,14 +52,17 @@ def fitted(by_lag: HostArray) -> Decay:
 
 
 def falls(rate: Decay) -> str:
-    """What a decay means, as the rest of a sentence: "halves every 5 steps"."""
+    """What a decay means, as the rest of a sentence: "halves every 5 steps"; and whether it is a poor description."""
     if np.isnan(rate.rate):
         return "is zero throughout"
     if np.isinf(rate.rate):
         return "is gone after one step"
+    off = (
+        f" on average, though off that by a factor of {said(np.exp(rate.deviation))}" if rate.deviation > UNEVEN else ""
+    )
     if rate.rate < 0:
-        return f"grows by a factor of {said(rate.factor)} a step"
-    return f"halves every {said(rate.half_life)} steps" if rate.rate > 0 else "neither falls nor grows"
+        return f"grows by a factor of {said(rate.factor)} a step{off}"
+    return f"halves every {said(rate.half_life)} steps{off}" if rate.rate > 0 else f"neither falls nor grows{off}"
 
 
 def ranked(rates: Mapping[str, Decay]) -> str:
@@ -75,9 +79,9 @@ def said(x: float) -> str:
     return f"{float(x):.3g}"
 
 
-def said_exp(log: float) -> str:
+def said_exp(size: float) -> str:
     """The number of a natural logarithm, also where float64 has none."""
-    return said(np.exp(log)) if abs(log) < LARGEST else f"exp({log:.3g})"
+    return said(np.exp(size)) if abs(size) < LARGEST or isinf(size) else f"exp({size:.3g})"
 
 
 def listed(parts: Mapping[str, str]) -> str:

@@ -14,8 +14,8 @@ from rnnbp.numerics import HostArray
 PICTURES = {
     "truncation": Picture(
         "The truncated gradient beside the full one",
-        "G_k: every error goes back through k steps (tbptt:1,k). ‖G_k‖ / ‖G‖, cos = ⟨G_k, G⟩ / (‖G_k‖ ‖G‖), and "
-        "‖G_k − G‖ / ‖G‖",
+        "G_k, of all weights of the cells: every error goes back through k steps (tbptt:1,k). ‖G_k‖ / ‖G‖, cos = "
+        "⟨G_k, G⟩ / (‖G_k‖ ‖G‖), and ‖G_k − G‖ / ‖G‖",
         Axis("steps k that an error goes back", log=True),
         Axis("beside the full gradient G"),
         together=False,

@@ -28,8 +28,15 @@ def draw_images(figure: Any, grid: Sequence[Any], panels: Sequence[Panel], what:
         low, high = (low / 10, high) if log else (low - 0.5, high + 0.5)
     norm = LogNorm(low, high) if log else Normalize(low, high)
     for axes, image in zip(grid, cells, strict=True):
+        ends = (0.5, image.shape[1] + 0.5, 0.5, image.shape[0] + 0.5)  # of the axes, whose steps count from 1
         drawn = axes.imshow(
-            np.ma.masked_invalid(image), cmap=COLOURS, norm=norm, origin="lower", aspect="auto", interpolation="none"
+            np.ma.masked_invalid(image),
+            cmap=COLOURS,
+            norm=norm,
+            origin="lower",
+            extent=ends,
+            aspect="auto",
+            interpolation="none",
         )
     shape = 20 * len({axes.get_subplotspec().rowspan.start for axes in grid})  # as wide, however tall
     bar = figure.colorbar(drawn, ax=list(grid), label=what.colour.label if what.colour else "", pad=0.02, aspect=shape)
