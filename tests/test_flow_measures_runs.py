@@ -54,6 +54,18 @@ def test_curvature_of_a_large_network_is_that_along_the_gradient(monkeypatch):
     assert found.numbers == {"along the gradient": both["along the gradient"]} and "too long" in found.notes[0]
 
 
+def test_where_the_first_eigenvalues_are_negative_the_largest_one_bounds_the_step(monkeypatch):
+    kept, what = curvature.hessian_eigenvalues, subject("rnn", hidden=2)
+
+    def turned(gradient, point, k, which="magnitude", **options):
+        found = kept(gradient, point, k, which, **options)
+        return found if which == "largest" else replace(found, values=-np.abs(found.values))
+
+    monkeypatch.setattr(curvature, "hessian_eigenvalues", turned)
+    largest = np.linalg.eigvalsh(dense_hessian(what)[0])[-1]
+    assert numbers("curvature", what)["largest step"] == pytest.approx(2 / largest, rel=1e-3)
+
+
 def test_without_positive_curvature_every_step_is_stable(monkeypatch):
     kept = curvature.hessian_eigenvalues
 
@@ -89,6 +101,19 @@ def test_clipping_over_a_run():
     assert list(x) == [10, 40] and list(y) == [1.0, 0.2]
     assert list(line("clipping", what, "gradient norm", "limit of the norm")[1]) == [0.5, 0.5]
     assert list(line("clipping", what, "after clipping", "smallest cosine")[1]) == [0.9, 0.7]
+
+
+def test_clipping_on_the_way_back():
+    """What is known of the last step of a row stands for all of its steps."""
+    rows = (
+        {"step": 10, "clip_step": 1.0, "norm_ratio_step": 0.4, "cosine_step": 0.6},
+        {"step": 40, "clip_step": 0.0, "norm_ratio_step": 1.0, "cosine_step": None},
+    )
+    what = replace(subject("rnn"), rows=rows, config={"clip_step": 0.5})
+    wanted = {"clipped on the way back": 0.25, "‖g'‖ / ‖g‖ on the way back": 0.85, "cosine on the way back": 0.6}
+    assert numbers("clipping", what) == pytest.approx(wanted)
+    assert "last step of each row alone" in MEASURES["clipping"](what).notes[0]
+    assert not MEASURES["clipping"](replace(what, rows=ROWS)).notes
 
 
 def test_clipping_of_an_earlier_version_lacks_how_much():

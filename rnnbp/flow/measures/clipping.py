@@ -14,12 +14,14 @@ from rnnbp.flow.subjects import Subject
 from rnnbp.numerics import HostArray
 
 STEP = Axis("training step")
-LIMITS = {"clip_value": "by value", "clip_tensor": "by tensor", "clip_norm": "by norm", "clip_step": "at every step"}
+LIMITS = {"clip_value": "by value", "clip_tensor": "by tensor", "clip_norm": "by norm", "clip_step": "on the way back"}
 LEFT = {"norm_ratio": "‖g'‖ / ‖g‖", "cosine": "cosine", "cosine_min": "smallest cosine"}
+LEFT |= {"norm_ratio_step": "‖g'‖ / ‖g‖ on the way back", "cosine_step": "cosine on the way back"}
 PICTURES = {
     "clipped": Picture(
         "How often gradients were clipped",
-        "the share of the steps since the last row of metrics whose gradient was above the limit",
+        "the share of the steps since the last row of metrics whose gradient was above the limit; on the way back "
+        "(--clip-step), 1 or 0 of the last of them",
         STEP,
         Axis("share of steps"),
         together=False,
@@ -27,7 +29,7 @@ PICTURES = {
     "after clipping": Picture(
         "What clipping left of the gradient",
         "g before, g' after: ‖g'‖ / ‖g‖ and cos = ⟨g, g'⟩ / (‖g‖ ‖g'‖), means over steps. By norm alone the direction "
-        "stays, cos = 1",
+        "stays, cos = 1. On the way back: clipped at every time step (--clip-step), of the rows' last steps alone",
         STEP,
         Axis("beside the gradient before"),
         together=False,
@@ -60,7 +62,7 @@ def measure(subject: Subject) -> Measured:
     often = ", ".join(f"{_mean(column, counts):.0%} {LIMITS[name]}" for name, column in fired.items())
     panels = [
         Panel(
-            "clipped", f"Of the steps were clipped: {often}.", tuple(Line(LIMITS[k], step, y) for k, y in fired.items())
+            "clipped", f"Steps that were clipped: {often}.", tuple(Line(LIMITS[k], step, y) for k, y in fired.items())
         )
     ]
     if means:
@@ -74,7 +76,8 @@ def measure(subject: Subject) -> Measured:
             lines.append(Line("limit of the norm", step, np.full(len(step), float(limit)), "dashed"))
         seen = f"The mean norm is {said(_mean(norm, counts))}, the largest of a row {said(np.nanmax(norm))}."
         panels.append(Panel("gradient norm", seen, tuple(lines)))
-    return Measured("clipping", numbers, tuple(panels))
+    last = "What was clipped on the way back is known of the last step of each row alone, which stands for all of them."
+    return Measured("clipping", numbers, tuple(panels), (last,) if "clip_step" in fired else ())
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> HostArray | None:

@@ -49,13 +49,13 @@ def measure(subject: Subject) -> Measured:
         return Measured("curvature", numbers, (Panel("curvature", f"{seen}.", tuple(lines)),), (note,))
     found = hessian_eigenvalues(gradient, subject.params, FEW, steps=steps, tolerance=TOLERANCE)
     top, steepest = float(found.values[0]), float(np.max(found.values))
-    numbers |= {
-        "largest": top,
-        "error": float(found.residuals[0]),
-        "largest step": 2 / steepest if steepest > 0 else inf,
-    }
+    if steepest <= 0:  # smaller ones may be positive
+        last = hessian_eigenvalues(gradient, subject.params, 1, "largest", steps=steps, tolerance=TOLERANCE)
+        steepest = float(last.values[0])
+    numbers |= {"largest": top, "error": float(found.residuals[0])}
+    numbers["largest step"] = 2 / steepest if steepest > 0 else inf
     lines.append(Line("eigenvalues", np.arange(1, FEW + 1), found.values, "points"))
-    seen += f"; the largest eigenvalue is {said(top)} ± {said(found.residuals[0])}"
+    seen += f"; the eigenvalue of largest size is {said(top)} ± {said(found.residuals[0])}"
     if steepest > 0:
         seen += f", and plain gradient descent is stable for steps below {said(2 / steepest)}"
     notes = (f"Eigenvalues from {found.products} Hessian–vector products, within their residuals.",)
