@@ -215,6 +215,8 @@ def test_pictures_are_written_and_replaced_only_if_asked(call, tmp_path):
     before = (out / "carousel.svg").read_text()
     code, printed, err = call(f"lstm {SMALL} --measure carousel --out {out}")
     assert code == 2 and printed == "" and err.count("\n") == 1 and "say --force" in err
+    assert call(f"lstm {SMALL} --measure curvature --out {out}")[0] == 0  # of which no picture is there
+    assert call(f"lstm {SMALL} --out {out}")[0] == 2
     assert call(f"lstm {SMALL} --seed 1 --measure carousel --out {out} --force")[0] == 0
     assert "<svg" in before and (out / "carousel.svg").read_text() != before
 

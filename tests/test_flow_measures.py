@@ -13,7 +13,7 @@ from flow_subjects import CELLS, H, T, of, subject
 from helpers import refusal
 
 from rnnbp.errors import UserError
-from rnnbp.flow.measures import DEFAULT, MEASURES, MODULES, PICTURES, training
+from rnnbp.flow.measures import DEFAULT, DRAWN, MEASURES, MODULES, PICTURES, terms
 from rnnbp.flow.measures.found import Line, Measured, Panel
 from rnnbp.flow.measures.layering import by_layer
 from rnnbp.flow.reports import Report, measure, owner
@@ -121,9 +121,11 @@ def test_numbers_have_the_same_names_whatever_the_weights():
 
 
 def test_a_picture_belongs_to_one_measurement():
-    names = [name for module in (*MODULES, training) for name in module.PICTURES]
+    names = [name for module in MODULES for name in module.PICTURES]
     assert len(set(names)) == len(names) and set(names) < set(PICTURES)
-    assert {f"{name} over training" for name in MEASURES} == set(PICTURES) - set(names)
+    recorded = set(MEASURES) - {"clipping", "training"}
+    assert {f"{name} over training" for name in recorded} == set(PICTURES) - set(names)
+    assert list(DRAWN) == list(MEASURES) and DRAWN["terms"] == terms.PICTURES and not DRAWN["states"]
     assert set(DEFAULT) <= set(MEASURES) and set(measure([subject("rnn")]).found["rnn"]) == set(DEFAULT)
 
 

@@ -93,7 +93,7 @@ def flow(
     names = [name.strip() for words in measure or [] for name in words.split(",")]
     refuse(runs, cells, of_cells, checkpoint, of_gradient, names)
     set_threads(threads, backend, before=THREADS)
-    refuse_files(out, report, force)
+    refuse_files(out, report, force, names)
 
     from rnnbp.backends import backend as find_backend
     from rnnbp.benching.plotting import require_matplotlib
@@ -146,7 +146,7 @@ def refuse(
         fail(f"--dtype must be float64 or float32; got {of_gradient['dtype']!r}")
 
 
-def refuse_files(out: Path | None, report: Path | None, force: bool) -> None:
+def refuse_files(out: Path | None, report: Path | None, force: bool, names: Sequence[str]) -> None:
     """Where files go is known to be good before anything is computed."""
     if report is not None:
         refuse_path("--report", report, {"HTML": (".html", ".htm")}, force)
@@ -157,9 +157,10 @@ def refuse_files(out: Path | None, report: Path | None, force: bool) -> None:
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         fail(f"--out needs a folder that can be written to; {there} is none: name another")
-    from rnnbp.flow.measures import PICTURES
+    from rnnbp.flow.measures import DEFAULT, DRAWN
 
-    taken = [path for name in PICTURES for path in files_of(out, name) if path.exists()]
+    pictures = [picture for name in names or DEFAULT for picture in DRAWN.get(name, ())]  # that there may be
+    taken = [path for picture in pictures for path in files_of(out, picture) if path.exists()]
     if taken and not force:
         fail(f"--out replaces no picture; {taken[0]} is there: name another folder, or say --force")
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # what a run without --flow need not load
 GRAMMAR = "every=N[,sequences=B][,measures=NAME+NAME]"
 SEQUENCES = 4  # by default, or as many as there are: two cost as much
 MEASURES = ("states", "saturation")  # by default, where they fit the cell
-OF_RECORDS = ("clipping", "training")  # of a run's rows: there are none yet
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class FlowConfig:
     def parse(cls, text: str) -> FlowConfig:
         """every=N[,sequences=B][,measures=NAME+NAME], the names being those of `rnnbp.flow.measures.MEASURES`."""
         from rnnbp.flow.measures import MEASURES as KNOWN
+        from rnnbp.flow.measures import OF_RECORDS
 
         if not all("=" in item for item in text.split(",")):
             raise UserError(f"--flow is {GRAMMAR}; got {text!r}")

@@ -6,8 +6,10 @@ import numpy as np
 
 from rnnbp.flow.decays import decay
 from rnnbp.flow.last_errors import last_error
-from rnnbp.flow.measures.found import Measured
+from rnnbp.flow.measures.found import Measured, Picture
 from rnnbp.flow.subjects import Subject
+
+PICTURES: dict[str, Picture] = {}
 
 
 def measure(subject: Subject) -> Measured:
