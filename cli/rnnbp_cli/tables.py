@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rnnbp.checking import Report
 
 PATIENCE = 2.0  # seconds without a progress bar
+WORD = 6  # characters of a word in a head that are never broken
 
 
 def show_report(report: Report, *, brief: bool) -> None:
@@ -61,25 +62,43 @@ def show_sections(
     notes: Iterable[str],
     names: int = 1,
 ) -> None:
-    """A table of numbers in sections, `names` columns of words before them, and notes for its reader below."""
+    """A table of numbers in sections, `names` columns of words before them, and notes for its reader below.
+
+    Where there is little room heads are broken, and no number ever: rather than that, lines are longer than the room.
+    """
     from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for k, name in enumerate(head):
-        table.add_column(name, justify="left" if k < names else "right", no_wrap=True)
-    for section in sections:
-        for row in section:
-            table.add_row(*map(escape, row))
-        table.add_section()
+    rows = [list(section) for section in sections]
     console = Console(emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, 120)  # a file or a pipe has no edge to break lines at
+    edges = 3 * len(head) - 1  # between columns, and around them
+    widths = column_widths(head, [row for section in rows for row in section], console.width - edges)
+    console.width = max(console.width, sum(widths) + edges)
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, (name, width) in enumerate(zip(head, widths, strict=True)):
+        table.add_column(escape(name), justify="left" if k < names else "right", width=width, overflow="fold")
+    for section in rows:
+        for row in section:
+            table.add_row(*map(escape, row))
+        table.add_section()
     console.print(table)
     for line in notes:
         console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def column_widths(head: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Wide enough for all that is in a column; beyond `room` heads get less, the widest first, and rows never do."""
+    words = [max(map(len, name.split()), default=0) for name in head]
+    least = [max([min(word, WORD), *(len(row[k]) for row in rows)]) for k, word in enumerate(words)]
+    widths = [max(len(name), least[k]) for k, name in enumerate(head)]
+    while sum(widths) > room and widths != least:
+        k = max((k for k in range(len(head)) if widths[k] > least[k]), key=lambda k: widths[k])
+        widths[k] -= 1
+    return widths
 
 
 def say_all(console: Console, text: str, *, good: bool) -> None:
