@@ -20,7 +20,7 @@ from rnnbp.pointwise import PointwiseCell
 from rnnbp.stacking import States
 
 KEPT = 10**8  # numbers at once, 0.8 GB
-FORMED = 2 * 10**9  # numbers of gradients of single steps
+FORMED = 10**9  # numbers of gradients of single steps
 
 
 @dataclass(frozen=True, eq=False)
