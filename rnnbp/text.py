@@ -132,6 +132,8 @@ def default_corpus() -> Text:
 
 
 def _decode(path: Path) -> str:
+    if path.is_dir():
+        raise UserError(f"a text is a file; {path} is a folder: name the files in it")
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from importlib.metadata import EntryPoint
+from shutil import copytree
 
 import pytest
 from conftest import backend_or_skip
@@ -242,7 +243,14 @@ MISTAKES = [
     ("lstm:peephole=true", "unknown option of cell lstm 'peephole': did you mean peepholes"),
     ("runs/demo", "runs/demo is no folder, and no cell with others around it: name the folder of a run"),
     ("lstm/zonout", "unknown wrapper 'zonout': did you mean zoneout"),
-    ("lstm lstm", "labels that differ; got lstm, lstm"),
+    ("lstm lstm", "labels that differ; got lstm, lstm: name each once"),
+    ("text.txt", "text.txt is a file: name a cell, or the folder of a run; a text goes to --text"),
+    ("lstm --text run", "a text is a file; run is a folder"),
+    ("rnn gru --measure carousel,clipping", "nothing of it can be measured: a carousel is that of an lstm"),
+    (
+        "irnn --init recurrent=identity:9 --time-steps 400 --measure lags,jacobians",
+        "measured: the flow is that of states",
+    ),
     ("empty", "no checkpoint at empty/best.safetensors: name the folder of a run"),
     ("lstm --measure lag", "unknown measurement 'lag': did you mean lags"),
     ("lstm --measure lags,", "unknown measurement ''"),
@@ -284,6 +292,18 @@ def test_a_mistake_is_one_line(call, words, message):
     code, out, err = call(words)
     assert code == 2 and out == "" and err.startswith("rnnbp: ") and err.count("\n") == 1
     assert message in err
+
+
+def test_no_name_is_no_cell(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder / "run")  # of which "" would be the path
+    with pytest.raises(SystemExit):
+        main(["flow", ""])
+    assert "unknown cell ''" in capsys.readouterr().err
+
+
+def test_a_cell_and_a_run_of_its_name(found, folder):
+    copytree(folder / "task", folder / "runs" / "lstm")
+    assert [*found(f"lstm runs/lstm {LAGS}")["subjects"]] == ["lstm", "runs/lstm"]
 
 
 def test_pictures_need_matplotlib_before_anything_is_computed(call, monkeypatch, tmp_path):

@@ -43,7 +43,7 @@ MISTAKES = [
     ("empty.txt", "text file is empty"),
     ("latin.txt", "must be UTF-8; .*latin.txt is not, at byte 1: convert it first"),
     ("short.txt", r"one window, batch × time steps \+ 1 = 1601 characters; got 20: use more text"),
-    ("mine", "Is a directory: .*mine"),
+    ("mine", "a text is a file; .*mine is a folder"),
     ("text.txt --cell lstn", "unknown cell 'lstn': did you mean lstm"),
     ("text.txt --cell lstm:peepholes", "written NAME:option=value,option=value; got 'peepholes'"),
     ("text.txt --cell lstm:peephole=true", "unknown option of cell lstm 'peephole': did you mean peepholes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from rnnbp.flow.measures.gradient import measure
 from rnnbp.flow.stacked import Stacked
 from rnnbp.losses import CrossEntropy, MeanSquaredError
 from rnnbp.model import Model
-from rnnbp.runs import read_checkpoint
+from rnnbp.runs import read_checkpoint, write_checkpoint
 from rnnbp.stacking import Stack, stack
 from rnnbp.training import Config, train
 from rnnbp.training.trained import run_subject
@@ -258,6 +259,17 @@ def test_what_a_run_refuses(runs, tmp_path):
     assert "no checkpoint at" in refusal(lambda: run_subject(tmp_path))
     assert "must hold 50 sequences of 5 steps" in refusal(lambda: run_subject(runs / "text", batch=50))
     assert "at least 1; got 0" in refusal(lambda: run_subject(runs / "text", time_steps=0))
+
+
+def test_a_checkpoint_that_is_not_there_or_not_finite(runs, tmp_path):
+    run = copytree(runs / "task", tmp_path / "run")
+    (run / "best.safetensors").unlink()
+    assert "has no best.safetensors: say --checkpoint last" in refusal(lambda: run_subject(run))
+    found = read_checkpoint(run / "last.safetensors")
+    found.arrays["params/0.U"][0, 0] = np.nan
+    write_checkpoint(run / "last.safetensors", found)
+    why = refusal(lambda: run_subject(run, "last"))
+    assert "must be finite; 0.U of" in why and "last.safetensors is not" in why
 
 
 def test_data_that_have_changed_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from cases import EVERY, case
 from helpers import B, T, forward, refusal, relative_error, tolerance
 
+import rnnbp
 from rnnbp.flow import Trajectory
 
 
@@ -51,3 +52,9 @@ def test_where_a_state_lies():
     _, path = trajectory("lstm")
     assert path.sizes == {"h": 6, "c": 6} and path.part("c") == slice(6, 12)
     assert "(T, B, 4)" in refusal(lambda: Trajectory(path.cell, path.params, path.xs[0]))
+
+
+def test_states_that_do_not_stay_finite_are_refused():
+    cell = rnnbp.cell("elman:activation=relu", input_size=1, hidden_size=1)
+    path = Trajectory(cell, {"W": np.ones((1, 1)), "U": np.full((1, 1), 1e200), "b": np.zeros(1)}, np.ones((5, 1, 1)))
+    assert "those behind step 3 do not: take fewer steps" in refusal(lambda: path.ys)  # 1, 1e200, 1e400

@@ -86,7 +86,7 @@ def flow(
     with the sum of its parts (measure gradient).
     """
     words = what or ["lstm"]
-    runs = [word for word in words if Path(word).is_dir()]
+    runs = [word for word in words if word and Path(word).is_dir()]
     cells = [word for word in words if word not in runs]
     of_cells = {"input": input, "hidden": hidden, "layers": layers, "init": init, "task": task, "seed": seed}
     of_gradient = {"backend": backend, "device": device, "dtype": dtype}
@@ -101,6 +101,8 @@ def flow(
     from rnnbp.registry import CELLS
 
     for word in cells:
+        if Path(word).is_file():
+            fail(f"{word} is a file: name a cell, or the folder of a run; a text goes to --text")
         if "/" in word and word.partition("/")[0].partition(":")[0] not in CELLS:
             fail(f"{word} is no folder, and no cell with others around it: name the folder of a run, or a cell")
     if out is not None or report is not None:
@@ -110,10 +112,11 @@ def flow(
     drawn = sizes | {"task": task, "input_size": input, "hidden_size": hidden, "layers": layers, "seed": seed}
     subjects: list[Subject] = []
     for word in words:
-        subjects += [of_run(word, runs, checkpoint, sizes)] if word in runs else of_cell(word, init, drawn)
+        subjects += [of_run(word, words, checkpoint, sizes)] if word in runs else of_cell(word, init, drawn)
     subjects = [replace(one, on=on, dtype=dtype or "float64") for one in subjects]
     with progress_bar() as progress:
         found = measured(subjects, names, "The flow of the gradient", progress)
+    refuse_nothing(found)
     if json:
         print_json(found.to_json())
     else:
@@ -170,12 +173,19 @@ def files_of(out: Path, picture: str) -> list[Path]:
     return [out / f"{picture.replace(' ', '-')}{ending}" for ending in ENDINGS]
 
 
-def of_run(run: str, runs: Sequence[str], checkpoint: str | None, sizes: dict[str, Any]) -> Subject:
-    """A run at a checkpoint; of several runs those of one name are told apart by their paths."""
+def refuse_nothing(found: Report) -> None:
+    """Where all was refused, a mistake was made."""
+    whys = {m.refused: None for of_subject in found.found.values() for m in of_subject.values()}
+    if all(whys):
+        fail(f"nothing of it can be measured: {'; '.join(whys)}")
+
+
+def of_run(run: str, words: Sequence[str], checkpoint: str | None, sizes: dict[str, Any]) -> Subject:
+    """A run at a checkpoint; one whose name another run or a cell has, too, goes by its path."""
     from rnnbp.training.trained import run_subject
 
     found = run_subject(Path(run), checkpoint or "best", **sizes)
-    names = [Path(other).resolve().name for other in runs]
+    names = [Path(other).resolve().name if Path(other).is_dir() else other for other in words]
     return found if names.count(found.label) == 1 else replace(found, label=run)
 
 

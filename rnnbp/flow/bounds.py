@@ -122,5 +122,8 @@ def _elman(path: Trajectory) -> Elman:
     cell = path.cell
     if not isinstance(cell, Elman) or cell.activation not in STEEPEST or cell.cut:
         what = f"{type(cell).__name__} with stopped errors" if isinstance(cell, Elman) else type(cell).__name__
-        raise UserError(f"these bounds are those of h' = φ(x W + h U + b), cell `elman`; got {what}: use `growth`")
+        raise UserError(
+            f"these bounds are those of h' = φ(x W + h U + b), cell `elman`; got {what}: use `growth`, or --measure "
+            "jacobians"
+        )
     return cell

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rnnbp.checking.report import finite
 from rnnbp.errors import UserError, unknown
 from rnnbp.flow.measures import DEFAULT, MEASURES, PICTURES
@@ -68,7 +70,9 @@ def measure(
             raise unknown("measurement", name, MEASURES)
     labels = [subject.label for subject in subjects]
     if not labels or len(set(labels)) < len(labels):
-        raise UserError(f"flow takes subjects with labels that differ; got {', '.join(labels) or 'none'}")
+        raise UserError(
+            f"flow takes subjects with labels that differ; got {', '.join(labels) or 'none'}: name each once"
+        )
     wanted = list(measures or DEFAULT)
     found: dict[str, dict[str, Measured]] = {}
     for subject in subjects:
@@ -76,7 +80,8 @@ def measure(
         for n, name in enumerate(wanted):
             progress(subject.label, n, len(wanted))
             try:
-                found[subject.label][name] = MEASURES[name](subject)
+                with np.errstate(all="ignore"):  # what is not finite is seen in the numbers
+                    found[subject.label][name] = MEASURES[name](subject)
             except UserError as error:
                 found[subject.label][name] = Measured(name, refused=str(error))
         progress(subject.label, len(wanted), len(wanted))

@@ -69,11 +69,17 @@ class Trajectory:
 
     @cached_property
     def states(self) -> tuple[State, ...]:
-        """The state before each step and, last, behind all of them: T + 1."""
+        """The state before each step and, last, behind all of them: T + 1. All are finite, or it is a UserError."""
         s = self.s0 if self.s0 is not None else self.cell.start(xp, self.params, self.xs.shape[1], self.xs)[0]
         found = [tuple(np.asarray(z, dtype=np.float64) for z in s)]
         for t in range(self.time_steps):
-            found.append(self.cell.step(xp, self.params, self.xs[t], found[-1], self._at(t))[0])
+            with np.errstate(over="ignore", invalid="ignore"):
+                found.append(self.cell.step(xp, self.params, self.xs[t], found[-1], self._at(t))[0])
+            if not all(np.all(np.isfinite(z)) for z in found[-1]):
+                raise UserError(
+                    f"the flow is that of states that stay finite; those behind step {t + 1} do not: take fewer steps, "
+                    "or smaller weights"
+                )
         return tuple(found)
 
     @cached_property

@@ -44,7 +44,7 @@ def run_subject(
     if checkpoint not in CHECKPOINTS:
         raise unknown("checkpoint of a run", checkpoint, CHECKPOINTS)
     check_counts(time_steps=time_steps, batch=batch)
-    found = read_checkpoint(folder / f"{checkpoint}.safetensors")
+    found = read_checkpoint(_file(folder, checkpoint))
     meta = complete(found)
     config, data = Config.from_dict(meta["config"]), meta["data"]
     model = bare(build_model(config, data["inputs"], data["input_size"], data["output_size"], data["loss"]))
@@ -54,10 +54,13 @@ def run_subject(
     else:
         one = _of_run(config, data["fingerprint"], time_steps, batch)
         said = f"task {config.task}, validation" if config.task else "text of the run, validation"
+    params = {name: np.asarray(w, dtype=np.float64) for name, w in load_params(model, found).items()}
+    if wild := [name for name, w in params.items() if not np.all(np.isfinite(w))]:
+        raise UserError(f"a run's weights must be finite; {wild[0]} of {_file(folder, checkpoint)} is not: take others")
     return Subject(
         folder.resolve().name,
         model,
-        {name: np.asarray(w, dtype=np.float64) for name, w in load_params(model, found).items()},
+        params,
         one.xs,
         one.targets,
         f"{said}; step {meta['step']}",
@@ -71,6 +74,15 @@ def run_subject(
 def bare(model: Model) -> Model:
     """A run's model without what is no part of the loss or of its derivative: penalties, and clipping at every step."""
     return replace(model, stack=model.stack.of_cells(unclipped), penalty=None)
+
+
+def _file(folder: Path, checkpoint: str) -> Path:
+    """Where a checkpoint is; one that is not there, where another is, is a UserError."""
+    paths = {name: folder / f"{name}.safetensors" for name in CHECKPOINTS}
+    there = [name for name, path in paths.items() if path.is_file()]
+    if there and checkpoint not in there:
+        raise UserError(f"run {folder} has no {paths[checkpoint].name}: say --checkpoint {there[0]}")
+    return paths[checkpoint]
 
 
 def _of_run(config: Config, fingerprint: Any, time_steps: int | None, batch: int | None) -> Batch:
