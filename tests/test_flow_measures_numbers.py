@@ -386,9 +386,11 @@ def test_a_clipped_gate_is_stuck_where_it_is_clipped():
 
 def test_how_numbers_are_said():
     texts = {log(2) / 3: "halves every 3 steps", inf: "is gone after one step"}
-    texts |= {-log(2): "grows by a factor of 2 a step"}
+    texts |= {-log(2) / 5: "doubles every 5 steps"}
     assert all(falls(Decay(rate, 0, 9)) == text for rate, text in texts.items())
-    assert falls(Decay(0.0, 0, 9)) == "neither falls nor grows" and falls(Decay(nan, 0, 9)) == "is zero throughout"
+    assert falls(Decay(0.0, 0, 9)) == "neither falls nor grows"
+    assert falls(Decay(nan, 0, 9)) == "is there at one lag at the most"
+    assert ranked({f"W{k}": Decay(nan, 0, 0) for k in range(9)}).endswith("W8 is there at one lag at the most.")
     assert said_exp(log(3)) == "3" and said_exp(-1000.0) == "exp(-1e+03)"
     assert said_exp(-inf) == "0" and said_exp(inf) == "inf"
     off = " on average, though off that by a factor of 3"

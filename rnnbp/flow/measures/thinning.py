@@ -54,22 +54,22 @@ def fitted(by_lag: HostArray) -> Decay:
 def falls(rate: Decay) -> str:
     """What a decay means, as the rest of a sentence: "halves every 5 steps"; and whether it is a poor description."""
     if np.isnan(rate.rate):
-        return "is zero throughout"
+        return "is there at one lag at the most"
     if np.isinf(rate.rate):
         return "is gone after one step"
     off = (
         f" on average, though off that by a factor of {said(np.exp(rate.deviation))}" if rate.deviation > UNEVEN else ""
     )
     if rate.rate < 0:
-        return f"grows by a factor of {said(rate.factor)} a step{off}"
+        return f"doubles every {said(-log(2) / rate.rate)} steps{off}"
     return f"halves every {said(rate.half_life)} steps{off}" if rate.rate > 0 else f"neither falls nor grows{off}"
 
 
 def ranked(rates: Mapping[str, Decay]) -> str:
     """How several parts fall, as a sentence: each by name, or the slowest and the fastest of many."""
-    if len(rates) <= SEVERAL:
-        return f"With the lag, the part of {listed({name: falls(rate) for name, rate in rates.items()})}."
     order = sorted((name for name in rates if not np.isnan(rates[name].rate)), key=lambda name: rates[name].rate)
+    if len(rates) <= SEVERAL or not order:
+        return f"With the lag, the part of {listed({name: falls(rate) for name, rate in rates.items()})}."
     slow, fast = (f"that of {name} {falls(rates[name])}" for name in (order[0], order[-1]))
     return f"With the lag, of {len(rates)} parts {slow}, the longest, and {fast}."
 
