@@ -47,6 +47,16 @@ def test_a_linear_network_with_u_a_multiple_of_one(factor):
     assert numbers("lyapunov", of)["λ_1"] == pytest.approx(log(factor), **CLOSE)
 
 
+def test_what_is_said_of_bounds_is_what_is_drawn():
+    for size, verdict in ((0.9, "below 1, so it must vanish"), (1.1, "not below 1, so the bound decides nothing")):
+        of = with_params(subject("rnn"), U=size * np.eye(H))
+        seen = {panel.picture: panel.seen for panel in MEASURES["bounds"](of).panels}
+        assert seen["bounds"] == f"γ_W γ_φ = {size} is {verdict}."
+        predicted, true = (line("bounds", of, "eigenvalue", label)[1][-1] for label in ("|λ|^u", "truth"))
+        assert predicted == pytest.approx(size**T) and true < predicted
+        assert f"an error by {predicted:.3g}; the slopes make it {true:.3g}." in seen["eigenvalue"]
+
+
 def error_kept(of, factor):
     """What one step leaves of the mean error: each is λ^u of the one that was met, the mean over those that reach."""
     met = np.linalg.norm(of.dys, axis=(1, 2))
@@ -121,6 +131,10 @@ def test_steps_without_an_error_do_not_count():
     x, y = line("lags", last, "error", "whole state")
     size = np.linalg.norm(of.dys[-1])
     assert relative_error(y, size * 0.9 ** np.arange(T + 1)) < tolerance() and len(x) == T + 1
+    x, y = line("lags", last, "weights", "W")
+    assert (
+        relative_error(y, 0.9**x * np.linalg.norm(of.xs.swapaxes(1, 2)[::-1] @ of.dys[-1], axis=(1, 2))) < tolerance()
+    )
 
 
 def test_more_lags_than_fit_are_not_followed(monkeypatch):
@@ -131,7 +145,7 @@ def test_more_lags_than_fit_are_not_followed(monkeypatch):
     assert MEASURES["truncation"](of).notes == (f"Errors were followed through {of.by_lag.lags + 1} of {T} steps.",)
     assert "more than the" in MEASURES["truncation"](of).panels[0].seen
     assert set(numbers("truncation", of).values()) == {inf}
-    for few in (of, replace(subject("lstm", 2)), replace(subject("rhn"))):
+    for few in map(replace, (of, subject("lstm", 2), subject("rhn"), subject("lstm/learned-start"))):
         whole = replace(few)
         with monkeypatch.context() as patch:
             patch.setattr("rnnbp.flow.subjects.KEPT", 10**8)
@@ -139,6 +153,23 @@ def test_more_lags_than_fit_are_not_followed(monkeypatch):
         assert few.by_lag.lags < every.lags == T - 1
         error = np.abs(few.by_lag.truncated.ratio - every.truncated.ratio[: few.by_lag.lags + 1])
         assert np.max(error) < tolerance()
+
+
+def test_of_a_plain_cell_as_many_gradients_are_formed_as_are_worth_it(monkeypatch):
+    """Lags 0, 1, 2 of T steps are T + T − 1 + T − 2 of them."""
+    of = replace(subject("rhn"))
+    monkeypatch.setattr("rnnbp.flow.subjects.FORMED", (3 * T - 3) * of.path.cell.count)
+    assert of.by_lag.lags == 2
+
+
+def test_the_first_sequence_starts_where_it_did_and_has_its_own_data():
+    of = subject("lstm/zoneout:rate=0.3")
+    rng, path = np.random.default_rng(1), of.path
+    data = {name: rng.uniform(size=(T, B, *shape)) for name, shape in path.cell.data.items()}
+    path = replace(path, s0=path.cell.random_state(rng, B), data=data)
+    one = first_sequence(path)
+    for found, every in zip(one.states, path.states, strict=True):
+        assert all(relative_error(z, whole[:1]) < tolerance() for z, whole in zip(found, every, strict=True))
 
 
 def test_jacobians_are_those_of_the_whole_state_of_the_first_sequence():
@@ -165,6 +196,13 @@ def test_jacobians_are_those_of_the_whole_state_of_the_first_sequence():
         y = line("jacobians", of, "product values", label)[1]
         there = np.isfinite(y)
         assert y[there] == pytest.approx(np.exp(long.log_values[there, 0, at]))
+
+
+def test_directions_that_survive_are_counted_at_the_longest_lag():
+    """0.9^12 = 0.28 and 0.8^12 = 0.07, but 0.5^12 = 2e-4."""
+    panels = MEASURES["jacobians"](linear(np.diag([0.9, 0.8, 0.5, 0.1]))).panels
+    (seen,) = [panel.seen for panel in panels if panel.picture == "product values"]
+    assert seen.startswith(f"Over {T} steps 2 of 4 directions keep")
 
 
 def test_thinned_out_they_are_the_same(monkeypatch):
@@ -224,6 +262,7 @@ def test_terms_are_those_of_every_step(cell):
         for b in range(B)
     ]
     width = np.diff(panel.lines[0].x)[0]
+    assert panel.lines[0].x[-1] == pytest.approx(1 - width / 2)
     assert panel.lines[0].x @ panel.lines[0].y == pytest.approx(np.mean(rows), abs=width / 2)
 
 
@@ -284,6 +323,16 @@ def test_exponents_with_their_errors():
     assert numbers("lyapunov", chaotic)["error"] == pytest.approx(error)
     (panel,) = [panel for panel in MEASURES["lyapunov"](chaotic).panels if panel.picture == "spectrum"]
     assert ("chaos" in panel.seen) == (np.mean(found.exponents[:, 0]) > 2 * error)
+
+
+def test_an_exponent_is_told_from_zero_at_two_standard_errors():
+    meanings = {
+        (0.1, 0.04): "chaos",
+        (-0.1, 0.04): "forgets its start",
+        (0.1, 0.06): "too near",
+        (-0.1, 0.06): "too near",
+    }
+    assert all(text in lyapunov._meaning(*given) for given, text in meanings.items())
 
 
 def test_exponents_out_of_order_have_not_settled():
@@ -350,6 +399,13 @@ def test_gates_are_those_of_the_equations():
     assert 0 < sum(found.values()) < 8
 
 
+def test_a_unit_may_be_stuck_at_either_end():
+    """Open f, shut i, and an o that is shut in the first unit alone."""
+    of = with_params(subject("lstm"), b=np.concatenate([np.full(H, -50), np.full(H, 50), np.zeros(H), [-50, 0, 0, 0]]))
+    (seen,) = [panel.seen for panel in MEASURES["saturation"](of).panels if panel.picture == "saturated"]
+    assert "i 100%, f 100%, g 0%, o 25%" in seen
+
+
 def test_what_leaves_the_range_is_no_gate():
     wide = with_params(subject("ugrnn"))
     assert set(gate_values(wide.path)) == {"g", "c"}
@@ -394,6 +450,7 @@ def test_how_numbers_are_said():
     assert said_exp(log(3)) == "3" and said_exp(-1000.0) == "exp(-1e+03)"
     assert said_exp(-inf) == "0" and said_exp(inf) == "inf"
     off = " on average, though off that by a factor of 3"
+    assert falls(Decay(log(2), 0, 30, log(3))) == "halves every 1 steps"  # a little, of a fall by 30 halves
     assert (
         falls(Decay(log(2), 0, 9, log(3))) == f"halves every 1 steps{off}"
         and falls(Decay(log(2), 0, 9, 0.1))[-1] == "s"

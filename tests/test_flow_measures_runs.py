@@ -43,6 +43,8 @@ def test_curvature_is_that_of_the_dense_hessian(cell, monkeypatch):
     assert found["along the gradient"] == pytest.approx(g @ hessian @ g / (g @ g), abs=1e-7)
     assert found["largest"] == pytest.approx(wanted[0], abs=1e-7) and found["error"] < 1e-6
     assert found["largest step"] == pytest.approx(2 / every[-1], rel=1e-6)
+    (panel,) = MEASURES["curvature"](what).panels
+    assert f"of largest size is {found['largest']:.3g} ± {found['error']:.3g}, and" in panel.seen
     assert line("curvature", what, "curvature", "eigenvalues")[1] == pytest.approx(wanted, abs=1e-7)
 
 

@@ -16,7 +16,7 @@ from rnnbp.numerics import HostArray
 
 LARGEST = 700.0  # about the largest logarithm whose exponential is a number in float64
 SEVERAL = 4  # parts that one sentence names
-UNEVEN = log(2.0)  # deviation of logarithms from which on a decay is said to be off
+UNEVEN, SMALL_PART = log(2.0), 0.1  # deviation of logarithms, and of the whole fall, from which on a decay is uneven
 
 
 def first_sequence(path: Trajectory) -> Trajectory:
@@ -57,9 +57,8 @@ def falls(rate: Decay) -> str:
         return "is there at one lag at the most"
     if np.isinf(rate.rate):
         return "is gone after one step"
-    off = (
-        f" on average, though off that by a factor of {said(np.exp(rate.deviation))}" if rate.deviation > UNEVEN else ""
-    )
+    uneven = rate.deviation > max(UNEVEN, SMALL_PART * abs(rate.rate) * (rate.last - rate.first))
+    off = f" on average, though off that by a factor of {said(np.exp(rate.deviation))}" if uneven else ""
     if rate.rate < 0:
         return f"doubles every {said(-log(2) / rate.rate)} steps{off}"
     return f"halves every {said(rate.half_life)} steps{off}" if rate.rate > 0 else f"neither falls nor grows{off}"
