@@ -13,6 +13,7 @@ from flow_subjects import CELLS, H, T, of, subject
 from helpers import refusal
 
 from rnnbp.errors import UserError
+from rnnbp.flow.fresh import fresh_subjects
 from rnnbp.flow.measures import DEFAULT, DRAWN, MEASURES, MODULES, PICTURES, terms
 from rnnbp.flow.measures.found import Line, Measured, Panel
 from rnnbp.flow.measures.layering import by_layer
@@ -178,3 +179,19 @@ def alone(two, path):
     """A subject of that layer."""
     one = of(Model(Stack(((path.cell,),)), 2, two.model.loss), "one")
     return replace(one, params=one.params | {f"0.{name}": w for name, w in path.params.items()}, xs=path.xs)
+
+
+NOTHING = [
+    (["lstm"], "input=0,recurrent=0", 3),  # no state moves
+    (["lstm-cifg", "gru"], "b=1e4", 3),  # all gates are stuck, and all slopes zero
+    (["lstm-noaf", "lstm:peepholes=true"], None, 1),
+    (["gru", "lstm"], "readout.W=zeros", 5),  # no error
+]
+
+
+@pytest.mark.parametrize(("cells", "init", "steps"), NOTHING)
+def test_where_there_is_next_to_nothing_no_sentence_has_a_nan(cells, init, steps):
+    sizes = {"time_steps": steps, "batch": 2, "input_size": 1, "hidden_size": 3}
+    report = measure(fresh_subjects(cells, [init], **sizes))
+    said = [panel.seen for one in report.found.values() for m in one.values() for panel in m.panels]
+    assert said and not [text for text in said if "nan" in text or not text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnnbp.errors import UserError
 from rnnbp.flow.carousels import carousel, cell_sizes, without_forget_gate
 from rnnbp.flow.growing import slope
 from rnnbp.flow.jacobians import log_of
@@ -46,8 +47,11 @@ def _of_layer(path: Trajectory) -> Measured:
     exponents = {name: float(slope(lags, log[:, None])[0]) for name, log in logs.items()}
     sizes = {"|c|": _mean_size(path)}
     if "f" not in getattr(path.cell, "without", ()):
-        with np.errstate(all="ignore"):  # what grows out of range is infinite
-            sizes["|c| with f = 1"] = _mean_size(without_forget_gate(path))
+        try:
+            with np.errstate(over="ignore"):
+                sizes["|c| with f = 1"] = _mean_size(without_forget_gate(path))
+        except UserError:  # it grows out of range
+            sizes["|c| with f = 1"] = np.full(path.time_steps + 1, np.inf)
     numbers = {f"exponent {name}": exponent for name, exponent in exponents.items()}
     numbers |= {name: float(size[-1]) for name, size in sizes.items()}
     seen = f"Behind the last step, on average, {' and '.join(f'{n} = {said(y[-1])}' for n, y in sizes.items())}."
@@ -56,7 +60,9 @@ def _of_layer(path: Trajectory) -> Measured:
     panels = [Panel("memory size", seen, tuple(lines))]
     if carried := tuple(Line(n, lags, y) for n, y in ((n, exp(z)) for n, z in logs.items()) if np.any(np.isfinite(y))):
         factors = ", ".join(f"by {said_exp(e)} {name}" for name, e in exponents.items())
-        panels.append(Panel("carousel", f"A step of the carousel multiplies an error, on average, {factors}.", carried))
+        seen = f"A step of the carousel multiplies an error, on average, {factors}."
+        seen = seen if path.time_steps > 1 else "An exponent needs 2 steps or more."
+        panels.append(Panel("carousel", seen, carried))
     return Measured("carousel", numbers, tuple(panels))
 
 

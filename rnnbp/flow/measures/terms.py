@@ -58,18 +58,19 @@ def _of_layer(path: Trajectory) -> Measured:
     sizes = {name: np.mean(norm, axis=1) / np.sqrt(wide) for name, norm in found.frobenius.items()}
     cosines = {f"{a}, {b}": _mean(cosine) for (a, b), cosine in found.cosines.items()}
     numbers = {name: float(np.mean(size)) for name, size in sizes.items()}
-    numbers |= {"remaining": float(np.nanmean(found.remaining))}
+    numbers |= {"remaining": float(_mean(found.remaining.reshape(1, -1))[0])}
     total, direct = said(numbers["total"]), said(numbers["direct"])
     seen = f"On average the sum of the terms has the size {total}, and direct alone {direct}."
     panels = [Panel("terms", seen, tuple(Line(name, at, y, _style(name)) for name, y in sizes.items()))]
     if there := {name: y for name, y in cosines.items() if np.any(np.isfinite(y))}:
         means = {name: float(np.nanmean(y)) for name, y in there.items()}
-        (low, least), *_, (high, most) = sorted(means.items(), key=lambda item: item[1])
-        seen = f"Mean cosines lie between {said(least)} ({low}) and {said(most)} ({high})."
+        low, high = min(means, key=lambda name: means[name]), max(means, key=lambda name: means[name])
+        seen = f"Mean cosines lie between {said(means[low])} ({low}) and {said(means[high])} ({high})."
         panels.append(Panel("cosines", seen, tuple(Line(name, at, y) for name, y in there.items())))
-    seen = f"On average the sum of the whole matrices has {numbers['remaining']:.0%} of their norms."
-    label = f"∂{found.state}_t/∂{found.state}_{{t−1}}"
-    panels.append(Panel("remaining", seen, (_histogram(label, _by_unit(found)),)))
+    if np.isfinite(numbers["remaining"]):
+        seen = f"On average the sum of the whole matrices has {numbers['remaining']:.0%} of their norms."
+        label = f"∂{found.state}_t/∂{found.state}_{{t−1}}"
+        panels.append(Panel("remaining", seen, (_histogram(label, _by_unit(found)),)))
     notes = [f"Terms at {len(at)} of {path.time_steps - first} steps."] if len(at) < path.time_steps - first else []
     return Measured("terms", numbers, tuple(panels), tuple(notes))
 

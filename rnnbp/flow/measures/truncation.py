@@ -39,6 +39,8 @@ def measure(subject: Subject) -> Measured:
         f"One step alone leaves {said(ratio[0])} of the gradient's norm, at a cosine of {said(cosine[0])}; within 10 % "
         f"of the full gradient it takes {takes} steps."
     )
+    if np.isnan(ratio[-1]):
+        seen = "The full gradient is zero."
     lines = (
         Line("norm ratio", steps, ratio),
         Line("cosine", steps, cosine, "dashed"),
