@@ -182,7 +182,7 @@ def alone(two, path):
 
 
 NOTHING = [
-    (["lstm"], "input=0,recurrent=0", 3),  # no state moves
+    (["lstm"], "input=0", 3),  # no state moves, so that two terms alone are there
     (["lstm-cifg", "gru"], "b=1e4", 3),  # all gates are stuck, and all slopes zero
     (["lstm-noaf", "lstm:peepholes=true"], None, 1),
     (["gru", "lstm"], "readout.W=zeros", 5),  # no error
