@@ -145,7 +145,8 @@ def test_more_lags_than_fit_are_not_followed(monkeypatch):
     assert MEASURES["truncation"](of).notes == (f"Errors were followed through {of.by_lag.lags + 1} of {T} steps.",)
     assert "more than the" in MEASURES["truncation"](of).panels[0].seen
     assert set(numbers("truncation", of).values()) == {inf}
-    for few in map(replace, (of, subject("lstm", 2), subject("rhn"), subject("lstm/learned-start"))):
+    carried = replace(subject("gru"), s0=((np.ones((B, H)),),))
+    for few in map(replace, (of, subject("lstm", 2), subject("rhn"), subject("lstm/learned-start"), carried)):
         whole = replace(few)
         with monkeypatch.context() as patch:
             patch.setattr("rnnbp.flow.subjects.KEPT", 10**8)
@@ -155,10 +156,13 @@ def test_more_lags_than_fit_are_not_followed(monkeypatch):
         assert np.max(error) < tolerance()
 
 
-def test_of_a_plain_cell_as_many_gradients_are_formed_as_are_worth_it(monkeypatch):
-    """Lags 0, 1, 2 of T steps are T + T − 1 + T − 2 of them."""
-    of = replace(subject("rhn"))
-    monkeypatch.setattr("rnnbp.flow.subjects.FORMED", (3 * T - 3) * of.path.cell.count)
+@pytest.mark.parametrize(
+    ("limit", "cell", "each"), [("FORMED", "rhn", None), ("KEPT", "lstm", B * 4 * H), ("KEPT", "gru", B * 6 * H)]
+)
+def test_as_many_errors_are_followed_as_are_worth_it(monkeypatch, limit, cell, each):
+    """Lags 0, 1, 2 of T steps are T + T − 1 + T − 2 of them, with so many numbers each."""
+    of = replace(subject(cell))
+    monkeypatch.setattr(f"rnnbp.flow.subjects.{limit}", (3 * T - 3) * (each or of.path.cell.count))
     assert of.by_lag.lags == 2
 
 

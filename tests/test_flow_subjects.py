@@ -21,6 +21,7 @@ from rnnbp.flow.measures.gradient import measure
 from rnnbp.flow.stacked import Stacked
 from rnnbp.losses import CrossEntropy, MeanSquaredError
 from rnnbp.model import Model
+from rnnbp.penalties import ActivationPenalty
 from rnnbp.runs import read_checkpoint, write_checkpoint
 from rnnbp.stacking import Stack, stack
 from rnnbp.training import Config, train
@@ -187,6 +188,12 @@ def test_errors_that_are_followed_for_some_steps_are_held_to_truncation(monkeypa
         )
         > 1e-3
     )
+
+
+def test_penalties_are_no_part_of_the_flow():
+    s = one()
+    with_penalty = replace(s.model, penalty=ActivationPenalty(alpha=0.1))
+    assert "the loss alone" in refusal(lambda: replace(s, model=with_penalty))
 
 
 def test_an_embedding_and_a_start_from_carried_states():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnbp.backends import Backend
 from rnnbp.cellbase import Params
+from rnnbp.errors import UserError
 from rnnbp.flow.lags import LagDecomposition, lag_decomposition
 from rnnbp.flow.stacked import Stacked, within
 from rnnbp.flow.trajectories import Trajectory
@@ -27,8 +28,9 @@ FORMED = 10**9  # numbers of gradients of single steps
 class Subject:
     """A model on one batch.
 
-    label: what it is called in tables and pictures; source: where the batch comes from. xs (T, B, I), or class
-    numbers (T, B); targets as the model's loss takes them; data name -> (T, B, *shape), what its cells need besides.
+    label: what it is called in tables and pictures; model: without a penalty, for the flow is that of the loss alone;
+    source: where the batch comes from. xs (T, B, I), or class numbers (T, B); targets as the model's loss takes them;
+    data name -> (T, B, *shape), what its cells need besides.
     s0: one state per cell, from the bottom up, as `Stack.scan` takes it; default what the cells start from.
     rows, samples: of a run, its metrics and what `--flow` recorded; config: what it was asked for. on, dtype: what
     computes the gradient that its parts are held to, by default NumPy.
@@ -47,6 +49,10 @@ class Subject:
     config: Mapping[str, Any] = field(default_factory=dict)
     on: Backend | None = None
     dtype: str = "float64"
+
+    def __post_init__(self) -> None:
+        if self.model.penalty is not None:
+            raise UserError("the flow is that of the loss alone; got a model with a penalty on top: leave it out")
 
     @property
     def about(self) -> str:
@@ -103,8 +109,7 @@ class Subject:
         fits = (errors * kept <= KEPT) & (errors * formed <= FORMED) & (2 * (most + 1) * formed <= KEPT)
         lags, whole = max(0, int(np.sum(fits)) - 1), None
         if lags < steps - 1:
-            model = replace(self.model, penalty=None)
-            found = model(self.params, self.xs, self.targets, self.s0, data=self.data)[2]()[0]
+            found = self.model(self.params, self.xs, self.targets, self.s0, data=self.data)[2]()[0]
             whole = found if isinstance(self.path.cell, Stacked) else within(found, next(iter(self.layers)))
             whole = {name: whole[name] for name in self.path.cell.params}
         return lag_decomposition(self.path, self.dys, lags, whole)
