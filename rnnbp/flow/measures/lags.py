@@ -62,9 +62,9 @@ def measure(subject: Subject) -> Measured:
     matrices = {name: by_lag for name, by_lag in used.items() if np.any(by_lag > 0)}
     numbers = {"half-life": whole.half_life, "kept": whole.factor}
     numbers |= {f"half-life {name}": fitted(by_lag).half_life for name, by_lag in matrices.items()}
-    panels = [
-        Panel("error", f"The error of the state {falls(whole)} on its way back.", tuple(_of_states(subject, met)))
-    ]
+    panels = []
+    if lines := tuple(_of_states(subject, met)):
+        panels.append(Panel("error", f"The error of the state {falls(whole)} on its way back.", lines))
     if matrices:
         panels.append(Panel("weights", ranked(_rates(matrices)), tuple(_lines(matrices))))
     panels += _by_gate(subject, [name for name in matrices if recurrent(name)], met)

@@ -35,9 +35,10 @@ def measure(subject: Subject) -> Measured:
     near = {share: _near(steps, error, share) for share in NEAR}
     numbers = {f"steps within {100 * share:g} %": k for share, k in near.items()}
     takes = f"{near[0.1]:g} of {every}" if near[0.1] <= every else f"more than the {len(steps)} that were followed"
+    at = f", at a cosine of {said(cosine[0])}" if ratio[0] > 0 else ""
     seen = (
-        f"One step alone leaves {said(ratio[0])} of the gradient's norm, at a cosine of {said(cosine[0])}; within 10 % "
-        f"of the full gradient it takes {takes} steps."
+        f"One step alone leaves {said(ratio[0])} of the gradient's norm{at}; within 10 % of the full gradient it takes "
+        f"{takes} steps."
     )
     if np.isnan(ratio[-1]):
         seen = "The full gradient is zero."
