@@ -205,6 +205,8 @@ def test_heat_maps_share_a_scale_that_is_named(figure):
     assert values.mask[20, 3] and values.mask[0, 1] and not values.mask[1, 0]
     assert panels[0].get_ylim()[0] < panels[0].get_ylim()[1]  # the first row is below
     assert panels[0].images[0].get_extent() == [0.5, T + 0.5, 0.5, T + 0.5]  # steps count from 1
+    panels[0].set(xlim=(0.5, 2.5), ylim=(0.5, 2.5))
+    assert all(tick == round(tick) for tick in (*panels[0].get_xticks(), *panels[0].get_yticks()))
 
 
 def test_bars_end_half_way_to_the_next():

@@ -10,7 +10,7 @@ import numpy as np
 from rnnbp.errors import UserError
 from rnnbp.numerics import HostArray
 
-ROUNDINGS = 8  # of each logarithm: a fall over the range of lags that is no larger is none
+ROUNDINGS = 8  # of each logarithm
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ def decay(values: HostArray, first: int = 0, last: int | None = None) -> Decay:
     logs, lags = np.log(chosen[:count]), np.arange(count) - (count - 1) / 2
     slope = float(np.sum(lags * (logs - np.mean(logs))) / np.sum(lags * lags))
     left = float(np.sqrt(np.mean((logs - np.mean(logs) - slope * lags) ** 2)))
-    rounding = ROUNDINGS * np.finfo(np.float64).eps * max(1.0, float(np.max(np.abs(logs))))
+    rounding = float(log_rounding(logs))
     rate = 0.0 if abs(slope) * (count - 1) <= rounding else -slope
     return Decay(rate, first, first + count - 1, left if left > rounding else 0.0)
+
+
+def log_rounding(logs: HostArray) -> HostArray:
+    """By how much logarithms (L, …) are rounded, of each column: what rises or falls by no more is level."""
+    return np.asarray(ROUNDINGS * np.finfo(np.float64).eps * np.maximum(1.0, np.max(np.abs(logs), axis=0)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnbp.flow.bidiagonalisation import largest_singular
+from rnnbp.flow.decays import log_rounding
 from rnnbp.flow.jacobians import DENSE, log_of, products, rescaled, span
 from rnnbp.flow.steps import Steps
 from rnnbp.numerics import HostArray
@@ -116,10 +117,12 @@ def lanczos_norm(
 
 def slope(x: HostArray, logs: HostArray) -> HostArray:
     """The slope (B,) of the straight line nearest to logs (L, B) over x (L,), by least squares: nan for a single lag,
-    −inf where a logarithm is.
+    −inf where a logarithm is, and zero within the rounding of the logarithms.
     """
     if len(x) < 2:
         return np.full(logs.shape[1:], np.nan)
     zero = np.any(np.isneginf(logs), axis=0)
-    centred = x - np.mean(x)
-    return np.where(zero, -np.inf, centred @ np.where(zero, 0.0, logs) / (centred @ centred))
+    centred, finite = x - np.mean(x), np.where(zero, 0.0, logs)
+    found = centred @ finite / (centred @ centred)
+    seen = np.abs(found) * np.ptp(x) > log_rounding(finite)
+    return np.where(zero, -np.inf, np.where(seen, found, 0.0))

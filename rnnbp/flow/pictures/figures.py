@@ -92,8 +92,9 @@ def set_axes(axes: Any, what: Picture, lines: Sequence[Line]) -> None:
         if scale.log:
             getattr(axes, f"set_{axis.axis_name}scale")("log")
             label_plainly(axis)
-    if not what.x.log and all(np.array_equal(line.x, np.round(line.x)) for line in lines):
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=(1, 2, 5, 10)))
+    whole = [axes.xaxis] if not what.x.log and all(np.array_equal(line.x, np.round(line.x)) for line in lines) else []
+    for axis in [axes.xaxis, axes.yaxis] if what.colour is not None else whole:
+        axis.set_major_locator(MaxNLocator("auto", integer=True, steps=(1, 2, 5, 10)))
 
 
 def draw_lines(axes: Any, what: Picture, subject: str, panel: Panel, style: Style) -> None:
