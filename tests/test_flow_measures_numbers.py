@@ -94,6 +94,16 @@ def test_lags_are_those_of_the_decomposition():
     assert f"error of step {t} and the use at step {s}." in panel.seen
 
 
+def test_an_error_that_ends_is_said_to_end():
+    """U⁴ = 0; a logarithmic axis shows no zero."""
+    of = linear(np.diag([0.5, 0.5, 0.5], 1))
+    seen = {panel.picture: panel.seen for panel in MEASURES["lags"](of).panels}["error"]
+    assert seen.startswith("The error of the state halves every ")
+    assert seen.endswith(" steps on its way back, and nothing is left behind lag 3.")
+    whole = {panel.picture: panel.seen for panel in MEASURES["lags"](subject("lstm")).panels}["error"]
+    assert "nothing is left" not in whole
+
+
 def test_what_does_not_vanish_has_no_half_life():
     """Far lags have fewer errors: of a sum over t the norms would fall all the same."""
     of = linear(np.eye(H))

@@ -64,7 +64,9 @@ def measure(subject: Subject) -> Measured:
     numbers |= {f"half-life {name}": fitted(by_lag).half_life for name, by_lag in matrices.items()}
     panels = []
     if lines := tuple(_of_states(subject, met)):
-        panels.append(Panel("error", f"The error of the state {falls(whole)} on its way back.", lines))
+        ends = np.isfinite(whole.rate) and whole.last + 1 < np.sum(np.isfinite(error))
+        left = f", and nothing is left behind lag {whole.last}" if ends else ""
+        panels.append(Panel("error", f"The error of the state {falls(whole)} on its way back{left}.", lines))
     if matrices:
         panels.append(Panel("weights", ranked(_rates(matrices)), tuple(_lines(matrices))))
     panels += _by_gate(subject, [name for name in matrices if recurrent(name)], met)
