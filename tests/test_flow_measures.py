@@ -135,6 +135,23 @@ def test_the_page_lists_them():
     assert re.findall(r"^\| `(\w+)` \|.*\| .* \|$", page.split("## In the library")[0], re.M) == list(MEASURES)
 
 
+def test_the_page_says_what_every_number_is():
+    page = (Path(__file__).parent.parent / "docs" / "flow.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (.*`.*) \|$", page.partition("| of | numbers |")[2].partition("\n\n")[0], re.M)
+    assert [name for name, _ in rows] == list(MEASURES)
+    for name, text in rows:
+        known = [re.escape(one) for one in re.findall(r"`([^`]+)`", text.replace("\\|", "|"))]
+        pattern = re.compile(r"(\d\.)?(" + "|".join(re.sub("[A-Z]{4,}", ".+", one) for one in known) + ")")
+        for cell in CELLS:
+            for number in numbers_of(name, run(cell, 2)) + numbers_of(name, run(cell)):
+                assert pattern.fullmatch(number), (name, number)
+
+
+def numbers_of(name, one):
+    """The names of a measurement's numbers, none where it is refused."""
+    return [*measure([one], [name]).found[one.label][name].numbers]
+
+
 def test_panels_are_told_apart_by_subject_and_part():
     part = Panel("terms", "It is wide.", (Line("x", np.ones(1), np.ones(1)),), part="layer 0")
     found = Report("", {name: {"terms": Measured("terms", {}, (part,))} for name in ("lstm", "lstm, chrono")})
