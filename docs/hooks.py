@@ -122,7 +122,9 @@ class Mended(griffe.Extension):
             if "__init__" not in made.members and (parameters := called_with(made)):
                 made.set_member("__init__", griffe.Function("__init__", parameters=griffe.Parameters(*parameters)))
             init = made.members.get("__init__")
-            for name in [p.name for p in init.parameters] if isinstance(init, griffe.Function) else ():
+            if not isinstance(init, griffe.Function):
+                continue
+            for name in [p.name for p in init.parameters]:
                 if "init=False" in str(getattr(made.all_members.get(name), "value", "")):
                     del init.parameters[name]
 
