@@ -82,7 +82,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         target = posixpath.normpath(posixpath.join(posixpath.dirname(origin), found[1]))
         return posixpath.relpath(place(target), posixpath.dirname(here) or ".")
 
-    return markdown if origin.endswith(".py.md") else LINK.sub(moved, markdown)
+    return markdown if origin.endswith(".py.md") else LINK.sub(moved, unescaped(markdown))
+
+
+def unescaped(markdown: str) -> str:
+    """The page as mkdocs wants it: in `code` of tables a bar without the backslash that GitHub needs there."""
+
+    def bare(row: re.Match[str]) -> str:
+        return re.sub(r"`[^`]+`", lambda code: code[0].replace(r"\|", "|"), row[0])
+
+    return re.sub(r"^\|.*", bare, markdown, flags=re.M)
 
 
 def reference(module: str) -> str:

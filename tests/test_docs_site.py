@@ -97,6 +97,7 @@ def test_lists_and_tables_are_ones(site):
     for address, text in site.items():
         paragraphs = re.findall(r"<p>(.*?)</p>", text, re.S)
         assert not [p for p in paragraphs if re.search(r"^(- |\d+\. |\|.*\|$)", p, re.M)], address
+    assert "<code>|c| with f = 1</code>" in site["flow/index.html"]  # a table's bar in `code`, without its backslash
 
 
 @pytest.mark.parametrize("module", MODULES)
