@@ -7,7 +7,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from flow_subjects import line, numbers, subject
+from flow_subjects import B, T, line, numbers, subject
 from helpers import refusal
 
 from rnnbp.around.clipping import clipped
@@ -54,6 +54,15 @@ def test_curvature_of_a_large_network_is_that_along_the_gradient(monkeypatch):
     monkeypatch.setattr(curvature, "WORK", 0)
     found = MEASURES["curvature"](what)
     assert found.numbers == {"along the gradient": both["along the gradient"]} and "too long" in found.notes[0]
+
+
+def test_eigenvalues_that_have_not_settled_say_so(monkeypatch):
+    what = subject("gru")
+    (settled,) = MEASURES["curvature"](what).notes
+    monkeypatch.setattr(curvature, "TOLERANCE", 1e-8)
+    monkeypatch.setattr(curvature, "WORK", 5 * T * B * sum(w.size for w in what.params.values()))
+    (cut,) = MEASURES["curvature"](what).notes
+    assert "not settled" in cut and "from 5 Hessian" in cut and "not settled" not in settled
 
 
 def test_where_the_first_eigenvalues_are_negative_the_largest_one_bounds_the_step(monkeypatch):

@@ -58,5 +58,7 @@ def measure(subject: Subject) -> Measured:
     seen += f"; the eigenvalue of largest size is {said(top)} ± {said(found.residuals[0])}"
     if steepest > 0:
         seen += f", and plain gradient descent is stable for steps below {said(2 / steepest)}"
-    notes = (f"Eigenvalues from {found.products} Hessian–vector products, within their residuals.",)
-    return Measured("curvature", numbers, (Panel("curvature", f"{seen}.", tuple(lines)),), notes)
+    note = f"Eigenvalues from {found.products} Hessian–vector products, within their residuals."
+    if found.residuals[0] > TOLERANCE * abs(top):
+        note = f"{note[:-1]}, which have not settled: the largest is at least that, and stable steps may be shorter."
+    return Measured("curvature", numbers, (Panel("curvature", f"{seen}.", tuple(lines)),), (note,))
