@@ -310,6 +310,13 @@ def test_numbers_at_axes_are_written_as_by_hand(x, said):
 # files
 
 
+def test_numbers_at_an_axis_are_apart(figure):
+    of = measure([subject("rnn", 2)], ["saturation"])  # two panels with values from −1 to 1
+    for axes in figure(0, "candidates", SCREEN, of).findobj(matplotlib.axes.Axes):
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        assert all(right.x0 - left.x1 > left.height / 2 for left, right in itertools.pairwise(boxes))
+
+
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_same_report_gives_the_same_file(tmp_path, ending):
     for picture in ("made gates", "made map"):

@@ -21,6 +21,7 @@ from rnnbp.numerics import HostArray
 
 # text as it is written, for a label may have a $ in it; no date and no random ids, so that a picture has one file
 SETTINGS = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "rnnbp"}
+STEPS = (1, 2, 5, 10)  # between the numbers at an axis: those of 2.5 are long
 
 
 def settings(look: Look) -> dict[str, Any]:
@@ -94,7 +95,9 @@ def set_axes(axes: Any, what: Picture, lines: Sequence[Line]) -> None:
             label_plainly(axis)
     whole = [axes.xaxis] if not what.x.log and all(np.array_equal(line.x, np.round(line.x)) for line in lines) else []
     for axis in [axes.xaxis, axes.yaxis] if what.colour is not None else whole:
-        axis.set_major_locator(MaxNLocator("auto", integer=True, steps=(1, 2, 5, 10)))
+        axis.set_major_locator(MaxNLocator("auto", integer=True, steps=STEPS))
+    if what.colour is None and not what.x.log and not whole:
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=STEPS))
 
 
 def draw_lines(axes: Any, what: Picture, subject: str, panel: Panel, style: Style) -> None:

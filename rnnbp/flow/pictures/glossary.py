@@ -12,7 +12,7 @@ GLOSSARY = (
         "vanishes, and the network hardly learns from what lies further back. A line that rises explodes. The pictures "
         "of Jacobians say how fast; those of gates and terms say why.",
     ),
-    ("T, t", "The length of the sequence, and the number of a step, 0 … T − 1."),
+    ("T, t", "The length of the sequence, and the number of a step, 1 … T. s_0 is the state before the first."),
     (
         "s_t",
         "The state after step t: all that the network hands on to the next step. Of an LSTM that is h and c, of a "
