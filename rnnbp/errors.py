@@ -25,6 +25,7 @@ def described(error: Exception) -> str:
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a mistyped name: the nearest names first, then all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3) if isinstance(name, str) else []
+    small = {one.lower(): one for one in names}
+    near = [small[one] for one in difflib.get_close_matches(str(name).lower(), small, n=3)]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names) or 'none'}")

@@ -187,6 +187,8 @@ def test_what_stands_still_and_what_is_infinite_is_said():
     assert found.notes == ("half-life of lags is infinite in 2 of 4 samples, which no line shows.",)
     assert "from 3 to 7 between steps 0 and 2" in found.panels[0].seen
     assert found.panels[1].seen == "Nothing changes between steps 0 and 6; f left is 0.1."
+    alone = MEASURES["training"](replace(subject("rnn"), samples=samples[1:2]))
+    assert alone.panels[1].seen == "At step 2, where alone it is known, f left is 0.1."
 
 
 def test_of_many_recorded_numbers_those_that_change_most():

@@ -84,6 +84,8 @@ def _seen(line: Line) -> str:
     there = np.flatnonzero(np.isfinite(line.y))
     first, last, y = there[0], there[-1], line.y
     between = f"between steps {line.x[first]} and {line.x[last]}"
+    if first == last:
+        return f"At step {line.x[first]}, where alone it is known, {line.label} is {said(y[first])}."
     if not _change(line):
         return f"Nothing changes {between}; {line.label} is {said(y[first])}."
     return f"What changes most, {line.label}, goes from {said(y[first])} to {said(y[last])} {between}."
