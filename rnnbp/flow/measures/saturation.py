@@ -52,13 +52,8 @@ def _of_layer(path: Trajectory) -> Measured:
         if chosen := {name: gate for name, gate in found.items() if (gate.low < 0) is both_signs}:
             ends = listed({name: f"{shares[name][0]:.0%} and {shares[name][1]:.0%}" for name in chosen})
             lines = tuple(_histogram(name, gate) for name, gate in chosen.items())
-            panels.append(
-                Panel(
-                    picture,
-                    f"Of the values, so many are in the lowest and in the highest tenth of the range: {ends}.",
-                    lines,
-                )
-            )
+            seen = f"Shares of the values in the lowest and in the highest tenth of the range: {ends}."
+            panels.append(Panel(picture, seen, lines))
     stuck = listed({name: f"{np.mean(gate.left + gate.right > 0.9):.0%}" for name, gate in found.items()})
     points = tuple(Line(name, gate.left, gate.right, "points") for name, gate in found.items())
     panels.append(Panel("saturated", f"Units that are saturated at more than 90 % of the steps: {stuck}.", points))
