@@ -282,7 +282,7 @@ MISTAKES = [
     ("lstm --out text.txt", "--out needs a folder that can be written to; text.txt is none"),
     ("lstm --out text.txt/pictures", "text.txt is none: name another"),
     ("lstm --report page.pdf", "--report writes HTML; got page.pdf: name a file that ends in .html"),
-    ("lstm --report nowhere/page.html", "--report needs a folder that can be written to; got nowhere"),
+    ("lstm --report nowhere/page.html", "a folder that can be written to; got nowhere: make it, or name another"),
     ("lstm --speed 3", "No such option: --speed"),
 ]
 

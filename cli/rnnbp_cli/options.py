@@ -40,7 +40,8 @@ def refuse_path(option: str, path: Path, endings: dict[str, tuple[str, ...]], fo
         names = " or ".join(group[0] for group in endings.values())
         fail(f"{option} writes {' or '.join(endings)}; got {path}: name a file that ends in {names}")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        fail(f"{option} needs a folder that can be written to; got {path.parent}: name another")
+        todo = "name another" if path.parent.exists() else "make it, or name another"
+        fail(f"{option} needs a folder that can be written to; got {path.parent}: {todo}")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         fail(f"{option} replaces plain files only; {path} is none: name another")
     if path.exists() and not force:
