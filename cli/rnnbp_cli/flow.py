@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rnnbp_cli.flow_files import refuse_files, write_files
 from rnnbp_cli.options import (
     BackendOption,
     DeviceOption,
@@ -18,11 +17,7 @@ from rnnbp_cli.options import (
     SeedOption,
     fail,
     print_json,
-    put_file,
-    refuse_path,
-    say,
     set_threads,
-    write_file,
 )
 from rnnbp_cli.tables import progress_bar
 
@@ -31,7 +26,6 @@ if TYPE_CHECKING:
     from rnnbp.flow.subjects import Subject
 
 THREADS = 1  # two are a sixth faster on two idle cores, and several times slower where one of them is busy
-ENDINGS = (".png", ".svg")
 
 
 def flow(
@@ -123,7 +117,7 @@ def flow(
         from rnnbp_cli.flow_summary import show
 
         show(found)
-    write(found, out, report)
+    write_files(found, out, report)
 
 
 def refuse(
@@ -149,30 +143,6 @@ def refuse(
         fail(f"--dtype must be float64 or float32; got {of_gradient['dtype']!r}")
 
 
-def refuse_files(out: Path | None, report: Path | None, force: bool, names: Sequence[str]) -> None:
-    """Where files go is known to be good before anything is computed."""
-    if report is not None:
-        refuse_path("--report", report, {"HTML": (".html", ".htm")}, force)
-    if out is None:
-        if force and report is None:
-            fail("--force lets --out and --report replace files; got neither: leave it out")
-        return
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        fail(f"--out needs a folder that can be written to; {there} is none: name another")
-    from rnnbp.flow.measures import DEFAULT, DRAWN
-
-    pictures = [picture for name in names or DEFAULT for picture in DRAWN.get(name, ())]  # that there may be
-    taken = [path for picture in pictures for path in files_of(out, picture) if path.exists()]
-    if taken and not force:
-        fail(f"--out replaces no picture; {taken[0]} is there: name another folder, or say --force")
-
-
-def files_of(out: Path, picture: str) -> list[Path]:
-    """The files that a picture is written to."""
-    return [out / f"{picture.replace(' ', '-')}{ending}" for ending in ENDINGS]
-
-
 def refuse_nothing(found: Report) -> None:
     """Where all was refused, a mistake was made."""
     whys = {m.refused: None for of_subject in found.found.values() for m in of_subject.values()}
@@ -194,20 +164,3 @@ def of_cell(cell: str, init: Sequence[str] | None, drawn: dict[str, Any]) -> lis
     from rnnbp.flow.fresh import fresh_subjects
 
     return fresh_subjects([cell], init or [None], **{name: value for name, value in drawn.items() if value is not None})
-
-
-def write(found: Report, out: Path | None, report: Path | None) -> None:
-    """The pictures and the page."""
-    if out is not None:
-        from rnnbp.flow.pictures.drawing import draw
-
-        out.mkdir(parents=True, exist_ok=True)
-        for name in found.pictures:
-            for path in files_of(out, name):
-                put_file(path, partial(draw, found, name))
-        say(f"{len(found.pictures)} pictures, as PNG and SVG, in {out}")
-    if report is not None:
-        from rnnbp.flow.pictures.page import page
-
-        text = page(found)
-        write_file("report", report, lambda made: made.write_text(text, encoding="utf-8"))
