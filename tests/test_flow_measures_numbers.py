@@ -463,16 +463,15 @@ def test_how_numbers_are_said():
     assert ranked({f"W{k}": Decay(nan, 0, 0) for k in range(9)}).endswith("W8 is there at one lag at the most.")
     assert said_exp(log(3)) == "3" and said_exp(-1000.0) == "exp(-1e+03)"
     assert said_exp(-inf) == "0" and said_exp(inf) == "inf"
-    off = " on average, though off that by a factor of 3"
-    assert falls(Decay(log(2), 0, 30, log(3))) == "halves every 1 steps"  # a little, of a fall by 30 halves
+    off = " (unevenly: off that by a factor of 3)"
+    assert falls(Decay(log(2), 0, 30, log(3))) == "halves every step"  # a little, of a fall by 30 halves
     assert (
-        falls(Decay(log(2), 0, 9, log(3))) == f"halves every 1 steps{off}"
-        and falls(Decay(log(2), 0, 9, 0.1))[-1] == "s"
+        falls(Decay(log(2), 0, 9, log(3))) == f"halves every step{off}" and falls(Decay(log(2), 0, 9, 0.1))[-1] == "p"
     )
     assert falls(Decay(-log(2), 0, 9, log(3))).endswith(off) and falls(Decay(0.0, 0, 9, log(3))).endswith(off)
     rates = {f"W{k}": Decay(log(2) / k, 0, 9) for k in range(1, 7)}
     assert ranked(rates) == (
-        "With the lag, of 6 parts that of W6 halves every 6 steps, the longest, and that of W1 halves every 1 steps."
+        "With the lag, of 6 parts that of W6 halves every 6 steps, the longest, and that of W1 halves every step."
     )
     assert ranked({"W": rates["W2"]}) == "With the lag, the part of W halves every 2 steps."
 

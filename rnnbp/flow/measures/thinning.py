@@ -58,10 +58,15 @@ def falls(rate: Decay) -> str:
     if np.isinf(rate.rate):
         return "is gone after one step"
     uneven = rate.deviation > max(UNEVEN, SMALL_PART * abs(rate.rate) * (rate.last - rate.first))
-    off = f" on average, though off that by a factor of {said(np.exp(rate.deviation))}" if uneven else ""
+    off = f" (unevenly: off that by a factor of {said(np.exp(rate.deviation))})" if uneven else ""
     if rate.rate < 0:
-        return f"doubles every {said(-log(2) / rate.rate)} steps{off}"
-    return f"halves every {said(rate.half_life)} steps{off}" if rate.rate > 0 else f"neither falls nor grows{off}"
+        return f"doubles {every(-log(2) / rate.rate)}{off}"
+    return f"halves {every(rate.half_life)}{off}" if rate.rate > 0 else f"neither falls nor grows{off}"
+
+
+def every(steps: float) -> str:
+    """How often, in steps."""
+    return "every step" if said(steps) == "1" else f"every {said(steps)} steps"
 
 
 def ranked(rates: Mapping[str, Decay]) -> str:
