@@ -19,7 +19,7 @@ BINS = 20
 STEP = Axis("step t")
 PICTURES = {
     "terms": Picture(
-        "The terms of ∂C_t/∂C_{t−1}",
+        "The terms of the memory's derivative by the one before",
         "LSTM, the total derivative, with h_{t−1} = o_{t−1} tanh C_{t−1}: C_{t−1} ∂f/∂C_{t−1} + g ∂i/∂C_{t−1} + "
         "i ∂g/∂C_{t−1} + diag(f), named f, i, g, direct. GRU, ∂h_t/∂h_{t−1}: through z, r and n, which 1 − z lets in, "
         "and diag(z), direct",
