@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnnbp_cli.options import JsonOption, fail, print_json, refuse_path, say, write_file
+from rnnbp_cli.options import JsonOption, fail, print_json, refuse_page, say, write_page
 from rnnbp_cli.tables import PATIENCE, show_sections
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def explain(
     if listed and (question is not None or report is not None):
         fail(f"--list computes nothing; got {'--report' if question is None else question}: leave one of them out")
     if report is not None:
-        refuse_path("--report", report, {"HTML": (".html", ".htm")}, force)
+        refuse_page(report, force)
     elif force:
         fail("--force lets --report replace a file; got no --report: leave it out")
 
@@ -55,8 +55,7 @@ def explain(
         if json:
             print_json({"answers": [answer.to_json() for answer in answers]})
         if report is not None:
-            page = html(answers)
-            write_file("report", report, lambda made: made.write_text(page, encoding="utf-8"))
+            write_page(report, html(answers))
 
 
 def show_list(json: bool) -> None:

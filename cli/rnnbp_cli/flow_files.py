@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnbp_cli.options import fail, put_file, refuse_path, say, write_file
+from rnnbp_cli.options import fail, put_file, refuse_page, say, write_page
 
 if TYPE_CHECKING:
     from rnnbp.flow.reports import Report
@@ -19,7 +19,7 @@ ENDINGS = (".png", ".svg")
 def refuse_files(out: Path | None, report: Path | None, force: bool, names: Sequence[str]) -> None:
     """Where files go is known to be good before anything is computed."""
     if report is not None:
-        refuse_path("--report", report, {"HTML": (".html", ".htm")}, force)
+        refuse_page(report, force)
     if out is None:
         if force and report is None:
             fail("--force lets --out and --report replace files; got neither: leave it out")
@@ -53,5 +53,4 @@ def write_files(found: Report, out: Path | None, report: Path | None) -> None:
     if report is not None:
         from rnnbp.flow.pictures.page import page
 
-        text = page(found)
-        write_file("report", report, lambda made: made.write_text(text, encoding="utf-8"))
+        write_page(report, page(found))

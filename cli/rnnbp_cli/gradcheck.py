@@ -14,9 +14,9 @@ from rnnbp_cli.options import (
     SeedOption,
     fail,
     print_json,
-    refuse_path,
+    refuse_page,
     say,
-    write_file,
+    write_page,
 )
 from rnnbp_cli.tables import progress_bar, show_report
 
@@ -121,7 +121,7 @@ def gradcheck(
     kind = "--self-test" if self_test else "--procedure" if procedure else "--task" if task else "cells"
     refuse(words, kind, json)
     if report is not None:
-        refuse_path("--report", report, {"HTML": (".html", ".htm")}, force)
+        refuse_page(report, force)
     if memory is not None:
         words["memory"] = memory * 2**20
 
@@ -139,8 +139,7 @@ def gradcheck(
     else:
         print(found)
     if report is not None:
-        page: str = found.to_html()
-        write_file("report", report, lambda made: made.write_text(page, encoding="utf-8"))
+        write_page(report, found.to_html())
     raise typer.Exit(0 if found.passed else 1)
 
 

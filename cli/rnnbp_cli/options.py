@@ -66,6 +66,16 @@ def put_file(path: Path, write: Callable[[Path], object]) -> None:
         made.unlink(missing_ok=True)
 
 
+def refuse_page(path: Path, force: bool) -> None:
+    """What `--report` names is a file that a page can be written to."""
+    refuse_path("--report", path, {"HTML": (".html", ".htm")}, force)
+
+
+def write_page(path: Path, page: str) -> None:
+    """The page that `--report` asks for."""
+    write_file("report", path, lambda made: made.write_text(page, encoding="utf-8"))
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     print(json.dumps(value, indent=2))
