@@ -67,14 +67,13 @@ def in_process(run: Path, time_steps: int) -> dict[str, float]:
 
 def table(found: dict[str, Any]) -> str:
     """Markdown."""
-    told = found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    from rnnbp.benching.machine import described
+
     width, layers, steps = found["hidden"], found["layers"], found["time_steps"]
     lines = [
         f"# `rnnbp flow`: {layers} × {width} {found['cell']}, T = {steps}, B = 2",
         "",
-        f"{told['processor']}, {told['cores']} cores, {told['system']}; Python {told['python']}, {versions}; NumPy's "
-        f"BLAS: {told['blas']}. {found['date']}. Command: `{found['command']}`.",
+        f"{described(found['machine'])}. {found['date']}. Command: `{found['command']}`.",
         "",
         f"A character model, trained for {found['steps']} updates. *Seconds*: of the whole command with `--report`, "
         f"from the start of its process; the least of {found['rounds']} rounds, in brackets the others. The default "

@@ -95,13 +95,12 @@ def seconds(call: Callable[[], Any]) -> float:
 
 def page(found: dict[str, Any]) -> str:
     """Markdown."""
-    machine = found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    from rnnbp.benching.machine import described
+
     lines = [
         f"# What `--flow every={EVERY}` costs",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; Python {machine['python']}, "
-        f"{versions}; NumPy's BLAS: {machine['blas']}. {found['date']}.",
+        f"{described(found['machine'])}. {found['date']}.",
         "",
         f"Command: `{found['command']}`. Text, float32, on {found['threads']} threads. A step is one of training; a "
         "sample is that of `--flow` by default, written to the disk. Seconds are the least and, in brackets, the "

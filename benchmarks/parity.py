@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnbp.benching.machine import machine
+from rnnbp.benching.machine import described, machine
 from rnnbp.benching.results import write
 from rnnbp.checking import ParityReport, all_specs, parity
 
@@ -42,15 +42,12 @@ def worst(reports: list[ParityReport]) -> list[dict[str, Any]]:
 
 def table(found: dict[str, Any]) -> str:
     """Markdown."""
-    machine = found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     limits = ", ".join(f"{limit['value']:.1e} in {dtype}" for dtype, limit in found["tolerances"].items())
     failed, compared = (sum(row[what] for row in found["worst"]) for what in ("failed", "compared"))
     lines = [
         f"# Parity: {', '.join(found['backends'][1:])} against {found['backends'][0]}",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; Python {machine['python']}, "
-        f"{versions}; NumPy's BLAS: {machine['blas']}. {found['date']}.",
+        f"{described(found['machine'])}. {found['date']}.",
         "",
         f"Command: `{found['command']}`, which does what `rnnbp parity --all --backends {','.join(found['backends'])}` "
         f"does, for {' and '.join(f'{n} seeds of {name}' for name, n in found['seeds'].items())}.",

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def machine() -> dict[str, Any]:
         "blas": blas(),
         "environment": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(PREFIXES)},
     }
+
+
+def described(found: Mapping[str, Any]) -> str:
+    """What `machine` found, in words."""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    where = f"{found['processor']}, {found['cores']} cores, {found['system']}"
+    return f"{where}; Python {found['python']}, {versions}; NumPy's BLAS: {found['blas']}"
 
 
 def cores() -> int:
