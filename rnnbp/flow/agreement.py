@@ -37,10 +37,9 @@ def parts_apart(subject: Subject) -> dict[str, float]:
     found, steps = subject.by_lag, subject.path.time_steps
     cut = found.lags + 1 < steps
     windows = Truncation.parse(f"tbptt:1,{found.lags + 1}").windows(steps) if cut else None
-    whole, one = batch_gradient(subject, windows), len(subject.layers) == 1
+    whole = subject.of_path(batch_gradient(subject, windows))
     apart = {}
     for name, d in found.gradient.items():
-        wanted = whole[name if name in whole or not one else f"0.{name}"]
-        off = separation(d, wanted).difference
+        off = separation(d, whole[name]).difference
         apart[name] = off if not isnan(off) else 0.0 if not np.any(d) else inf
     return apart

@@ -109,10 +109,13 @@ class Subject:
         fits = (errors * kept <= KEPT) & (errors * formed <= FORMED) & (2 * (most + 1) * formed <= KEPT)
         lags, whole = max(0, int(np.sum(fits)) - 1), None
         if lags < steps - 1:
-            found = self.model(self.params, self.xs, self.targets, self.s0, data=self.data)[2]()[0]
-            whole = found if isinstance(self.path.cell, Stacked) else within(found, next(iter(self.layers)))
-            whole = {name: whole[name] for name in self.path.cell.params}
+            whole = self.of_path(self.model(self.params, self.xs, self.targets, self.s0, data=self.data)[2]()[0])
         return lag_decomposition(self.path, self.dys, lags, whole)
+
+    def of_path(self, named: Mapping[str, HostArray]) -> dict[str, HostArray]:
+        """Of what is named for the model's parameters that of `path`'s cell, by the names that it has there."""
+        one = named if isinstance(self.path.cell, Stacked) else within(named, next(iter(self.layers)))
+        return {name: one[name] for name in self.path.cell.params}
 
     @property
     def own(self) -> Params:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnnbp.flow.decays import Decay
 from rnnbp.flow.lags import mean_by_lag
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
 from rnnbp.flow.measures.layering import named
-from rnnbp.flow.measures.thinning import falls, fitted, ranked
+from rnnbp.flow.measures.thinning import falls, fitted, over_lags, positive, ranked
 from rnnbp.flow.subjects import Subject
 from rnnbp.flow.sums import gates
 from rnnbp.numerics import HostArray
@@ -61,14 +60,15 @@ def measure(subject: Subject) -> Measured:
     }
     matrices = {name: by_lag for name, by_lag in used.items() if np.any(by_lag > 0)}
     numbers = {"half-life": whole.half_life, "kept": whole.factor}
-    numbers |= {f"half-life {name}": fitted(by_lag).half_life for name, by_lag in matrices.items()}
+    rates = {name: fitted(by_lag) for name, by_lag in matrices.items()}
+    numbers |= {f"half-life {name}": rate.half_life for name, rate in rates.items()}
     panels = []
     if lines := tuple(_of_states(subject, met)):
         ends = np.isfinite(whole.rate) and whole.last + 1 < np.sum(np.isfinite(error))
         left = f", and nothing is left behind lag {whole.last}" if ends else ""
         panels.append(Panel("error", f"The error of the state {falls(whole)} on its way back{left}.", lines))
     if matrices:
-        panels.append(Panel("weights", ranked(_rates(matrices)), tuple(_lines(matrices))))
+        panels.append(Panel("weights", ranked(rates), over_lags(matrices)))
     panels += _by_gate(subject, [name for name in matrices if recurrent(name)], met)
     if matrices:
         panels.append(_map(subject, [name for name in matrices if recurrent(name)] or list(matrices)))
@@ -92,7 +92,12 @@ def _by_gate(subject: Subject, names: list[str], met: HostArray) -> list[Panel]:
             if gate and np.any((by_lag := _by_lag(subject, name, gate, met)) > 0):
                 by_layer.setdefault(prefix, {})[f"{own} {gate}"] = by_lag
     return [
-        Panel("gates", ranked(_rates(found)), tuple(_lines(found)), part=named(prefix) if prefix else "")
+        Panel(
+            "gates",
+            ranked({name: fitted(by_lag) for name, by_lag in found.items()}),
+            over_lags(found),
+            part=named(prefix) if prefix else "",
+        )
         for prefix, found in by_layer.items()
     ]
 
@@ -108,16 +113,7 @@ def _of_states(subject: Subject, met: HostArray) -> Iterator[Line]:
     for name in found.states if len(subject.path.cell.states) > 1 else ("",):
         by_lag = mean_by_lag(found.states[name], met)[: found.lags + 2]
         if np.any(by_lag > 0):
-            yield Line(name or "whole state", np.arange(len(by_lag)), _positive(by_lag), "dashed" if name else "line")
-
-
-def _rates(by_lag: dict[str, HostArray]) -> dict[str, Decay]:
-    return {name: fitted(values) for name, values in by_lag.items()}
-
-
-def _lines(by_lag: dict[str, HostArray]) -> Iterator[Line]:
-    for name, values in by_lag.items():
-        yield Line(name, np.arange(len(values)), _positive(values))
+            yield Line(name or "whole state", np.arange(len(by_lag)), positive(by_lag), "dashed" if name else "line")
 
 
 def _map(subject: Subject, names: list[str]) -> Panel:
@@ -127,9 +123,4 @@ def _map(subject: Subject, names: list[str]) -> Panel:
     seen = (
         f"The largest part of dL/d{names[-1]} is that of the error of step {at[0] + 1} and the use at step {at[1] + 1}."
     )
-    return Panel("map", seen, image=_positive(table))
-
-
-def _positive(values: HostArray) -> HostArray:
-    """Nan in place of zero, which has no place on a logarithmic axis."""
-    return np.where(values > 0, values, np.nan)
+    return Panel("map", seen, image=positive(table))

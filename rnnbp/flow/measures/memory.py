@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
+from rnnbp.flow.measures.found import Axis, Measured, Panel, Picture
 from rnnbp.flow.measures.layering import by_layer
-from rnnbp.flow.measures.thinning import fitted, ranked
+from rnnbp.flow.measures.thinning import fitted, over_lags, ranked
 from rnnbp.flow.memories import DIRECTIONS, state_by_lag
 from rnnbp.flow.subjects import Subject
 from rnnbp.flow.trajectories import Trajectory
@@ -30,7 +30,7 @@ def measure(subject: Subject) -> Measured:
 
 def _of_layer(path: Trajectory) -> Measured:
     state = "c" if "c" in path.cell.states else next(iter(path.cell.states))
-    size = path.states[0][list(path.cell.states).index(state)].size
+    size = path.xs.shape[1] * path.sizes[state]
     found = state_by_lag(path, state, directions=DIRECTIONS if size <= DIRECTIONS else FEW)
     by_lag = {
         name: of_gate[""]
@@ -39,7 +39,6 @@ def _of_layer(path: Trajectory) -> Measured:
     }
     rates = {name: fitted(norms) for name, norms in by_lag.items()}
     numbers = {f"half-life {name}": rate.half_life for name, rate in rates.items()}
-    lines = tuple(Line(n, np.arange(len(y)), np.where(y > 0, y, np.nan)) for n, y in by_lag.items())
     note = f"Norms are estimated from {FEW} random directions of the state, to about 1/√{2 * FEW}."
-    panels = (Panel("memory", ranked(rates), lines),) if lines else ()
+    panels = (Panel("memory", ranked(rates), over_lags(by_lag)),) if by_lag else ()
     return Measured("memory", numbers, panels, () if found.exact else (note,))

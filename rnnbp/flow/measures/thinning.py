@@ -11,6 +11,7 @@ from math import isinf, log, nan
 import numpy as np
 
 from rnnbp.flow.decays import Decay, decay
+from rnnbp.flow.measures.found import Line
 from rnnbp.flow.trajectories import Trajectory
 from rnnbp.numerics import HostArray
 
@@ -76,6 +77,16 @@ def ranked(rates: Mapping[str, Decay]) -> str:
         return f"With the lag, the part of {listed({name: falls(rate) for name, rate in rates.items()})}."
     slow, fast = (f"that of {name} {falls(rates[name])}" for name in (order[0], order[-1]))
     return f"With the lag, of {len(rates)} parts {slow}, the longest, and {fast}."
+
+
+def over_lags(by_lag: Mapping[str, HostArray]) -> tuple[Line, ...]:
+    """Lines over the lags 0, 1, …"""
+    return tuple(Line(name, np.arange(len(y)), positive(y)) for name, y in by_lag.items())
+
+
+def positive(values: HostArray) -> HostArray:
+    """Nan in place of zero, which has no place on a logarithmic axis."""
+    return np.where(values > 0, values, np.nan)
 
 
 def said(x: float) -> str:
