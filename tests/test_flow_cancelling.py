@@ -69,4 +69,6 @@ def test_some_steps():
     some, every = term_sizes(path, (3, 1)), term_sizes(path)
     assert some.steps == (3, 1)
     assert np.array_equal(some.spectral["total"], every.spectral["total"][[2, 0]])
+    without = term_sizes(path, spectral=False)
+    assert not without.spectral and np.array_equal(without.remaining, every.remaining)
     assert "at least one step, from 1" in refusal(lambda: term_sizes(trajectory("lstm", time_steps=1)))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 
 from rnnbp.errors import UserError
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
-from rnnbp.flow.measures.thinning import said
+from rnnbp.flow.measures.thinning import column, said
 from rnnbp.flow.subjects import Subject
 from rnnbp.numerics import HostArray
 
@@ -48,18 +45,18 @@ def measure(subject: Subject) -> Measured:
     rows = [row for row in subject.rows if row.get("step")]
     if not rows:
         raise UserError("clipping is what a training run did; this is no run, or one without a row of metrics")
-    fired = {name: column for name in LIMITS if (column := _column(rows, name)) is not None}
+    fired = {name: values for name in LIMITS if np.any(np.isfinite(values := column(rows, name)))}
     if not fired:
         raise UserError("this run clips nothing: train with --clip-norm, --clip-value, --clip-tensor or --clip-step")
     step = np.array([row["step"] for row in rows])
     counts = np.diff(step, prepend=0)
-    left = {name: column for name in LEFT if (column := _column(rows, name)) is not None}
-    numbers = {f"clipped {LIMITS[name]}": _mean(column, counts) for name, column in fired.items()}
+    left = {name: values for name in LEFT if np.any(np.isfinite(values := column(rows, name)))}
+    numbers = {f"clipped {LIMITS[name]}": _mean(values, counts) for name, values in fired.items()}
     means = {name: _mean(left[key], counts) for key, name in LEFT.items() if key in left and key != "cosine_min"}
     numbers |= means
     if "cosine_min" in left:
         numbers["smallest cosine"] = float(np.nanmin(left["cosine_min"]))
-    often = ", ".join(f"{_mean(column, counts):.0%} {LIMITS[name]}" for name, column in fired.items())
+    often = ", ".join(f"{_mean(values, counts):.0%} {LIMITS[name]}" for name, values in fired.items())
     panels = [
         Panel(
             "clipped", f"Steps that were clipped: {often}.", tuple(Line(LIMITS[k], step, y) for k, y in fired.items())
@@ -70,7 +67,7 @@ def measure(subject: Subject) -> Measured:
         panels.append(
             Panel("after clipping", f"On average {seen}.", tuple(Line(LEFT[k], step, y) for k, y in left.items()))
         )
-    if (norm := _column(rows, "grad_norm")) is not None:
+    if np.any(np.isfinite(norm := column(rows, "grad_norm"))):
         lines = [Line("before clipping", step, norm)]
         if limit := subject.config.get("clip_norm"):
             lines.append(Line("limit of the norm", step, np.full(len(step), float(limit)), "dashed"))
@@ -78,12 +75,6 @@ def measure(subject: Subject) -> Measured:
         panels.append(Panel("gradient norm", seen, tuple(lines)))
     last = "What was clipped on the way back is known of the last step of each row alone, which stands for all of them."
     return Measured("clipping", numbers, tuple(panels), (last,) if "clip_step" in fired else ())
-
-
-def _column(rows: Sequence[Mapping[str, Any]], name: str) -> HostArray | None:
-    """The numbers of a column, nan where a row has none; None where no row has one."""
-    values = np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=np.float64)
-    return values if np.any(np.isfinite(values)) else None
 
 
 def _mean(values: HostArray, counts: HostArray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnnbp.errors import UserError
-from rnnbp.flow.cancelling import TermSizes, term_sizes
+from rnnbp.flow.cancelling import term_sizes
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
 from rnnbp.flow.measures.layering import by_layer
 from rnnbp.flow.measures.thinning import said, spread
@@ -54,7 +54,7 @@ def _of_layer(path: Trajectory) -> Measured:
     if first >= path.time_steps:
         raise UserError(f"terms need a step with one before it, {first + 1} steps or more; got {path.time_steps}")
     steps = spread(first, path.time_steps, max(8, int(WORK / (wide**3 * path.xs.shape[1]))))
-    found, at = term_sizes(path, steps), np.asarray(steps) + 1  # steps are counted from 1 on
+    found, at = term_sizes(path, steps, spectral=False), np.asarray(steps) + 1  # steps are counted from 1 on
     sizes = {name: np.mean(norm, axis=1) / np.sqrt(wide) for name, norm in found.frobenius.items()}
     cosines = {f"{a}, {b}": _mean(cosine) for (a, b), cosine in found.cosines.items()}
     numbers = {name: float(np.mean(size)) for name, size in sizes.items()}
@@ -70,7 +70,7 @@ def _of_layer(path: Trajectory) -> Measured:
     if np.isfinite(numbers["remaining"]):
         seen = f"On average the sum of the whole matrices has {numbers['remaining']:.0%} of their norms."
         label = f"∂{found.state}_t/∂{found.state}_{{t−1}}"
-        panels.append(Panel("remaining", seen, (_histogram(label, _by_unit(found)),)))
+        panels.append(Panel("remaining", seen, (_histogram(label, found.unit_remaining),)))
     notes = [f"Terms at {len(at)} of {path.time_steps - first} steps."] if len(at) < path.time_steps - first else []
     return Measured("terms", numbers, tuple(panels), tuple(notes))
 
@@ -84,12 +84,6 @@ def _mean(values: HostArray) -> HostArray:
     there = np.isfinite(values)
     count = np.sum(there, axis=1)
     return np.where(count > 0, np.sum(np.where(there, values, 0.0), axis=1) / np.maximum(count, 1), np.nan)
-
-
-def _by_unit(found: TermSizes) -> HostArray:
-    """‖Σ terms‖ / Σ ‖terms‖ of every row, (S, B, H)."""
-    apart = np.sum([norm for name, norm in found.unit_norms.items() if name != "total"], axis=0)
-    return np.asarray(found.unit_norms["total"] / np.where(apart > 0, apart, np.nan))
 
 
 def _histogram(label: str, shares: HostArray) -> Line:

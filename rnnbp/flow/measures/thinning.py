@@ -4,9 +4,10 @@ said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isinf, log, nan
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,11 @@ def ranked(rates: Mapping[str, Decay]) -> str:
         return f"With the lag, the part of {listed({name: falls(rate) for name, rate in rates.items()})}."
     slow, fast = (f"that of {name} {falls(rates[name])}" for name in (order[0], order[-1]))
     return f"With the lag, of {len(rates)} parts {slow}, the longest, and {fast}."
+
+
+def column(rows: Sequence[Mapping[str, Any]], name: str) -> HostArray:
+    """The numbers of a column of a run's table, nan where a row has none."""
+    return np.array([nan if row.get(name) is None else row[name] for row in rows], dtype=np.float64)
 
 
 def over_lags(by_lag: Mapping[str, HostArray]) -> tuple[Line, ...]:

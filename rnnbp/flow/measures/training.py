@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnbp.errors import UserError
 from rnnbp.flow.measures.found import Axis, Line, Measured, Panel, Picture
-from rnnbp.flow.measures.thinning import said
+from rnnbp.flow.measures.thinning import column, said
 from rnnbp.flow.subjects import Subject
 
 STEP = Axis("training step")
@@ -57,10 +57,9 @@ def measure(subject: Subject) -> Measured:
     panels, notes = [_loss(subject)] if subject.rows else [], []
     numbers: dict[str, float] = {"samples": float(len(step))}
     lines: dict[tuple[str, str], list[Line]] = {}  # of a measurement, and counted in that
-    for column in (name for name in subject.samples[0] if name != "step"):
-        of, _, name = column.partition(".")
-        values = [row.get(column) for row in subject.samples]
-        y = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    for of_measure in (name for name in subject.samples[0] if name != "step"):
+        of, _, name = of_measure.partition(".")
+        y = column(subject.samples, of_measure)
         if np.any(np.isfinite(y)):
             lines.setdefault((of, unit(name)), []).append(Line(name, step, y))
         if infinite := int(np.sum(np.isinf(y))):
@@ -101,7 +100,7 @@ def _loss(subject: Subject) -> Panel:
     step = np.array([row["step"] for row in subject.rows])
     lines = []
     for name, label in (("train_loss", "training"), ("valid_loss", "validation")):
-        y = np.array([np.nan if row.get(name) is None else row[name] for row in subject.rows], dtype=np.float64)
+        y = column(subject.rows, name)
         if np.any(np.isfinite(y)):
             lines.append(Line(label, step, y))
     last = lines[-1].y
